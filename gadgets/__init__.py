@@ -1,0 +1,1 @@
+"""One streaming reconstruction step per file: what it takes from the stream, what it puts back."""

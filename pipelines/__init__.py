@@ -1,0 +1,1 @@
+"""Recipes, and the ways to run them: runner, server, client, replay, command line."""

@@ -1,0 +1,1 @@
+"""What is known of the receiver coils: their noise, their redundancy, their sensitivities."""

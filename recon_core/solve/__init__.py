@@ -1,0 +1,1 @@
+"""Solvers that know only operators, never where the data came from."""
