@@ -1,0 +1,46 @@
+"""What every test may ask for: real data, and BART as a second implementation."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).parents[1]
+sys.path.insert(0, str(REPOSITORY))  # benchmarks/ is not installed with the packages
+
+from benchmarks.bart_cfl import run_bart  # noqa: E402
+
+ArrayLike = npt.NDArray[np.complex64] | torch.Tensor
+RunBart = Callable[..., list[torch.Tensor]]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real scans (``raw/``) and images (``images/``); skips the test where it is absent."""
+    folder = REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"real data not found at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bart() -> RunBart:
+    """``bart("pics -S", kspace, coil_maps)`` runs one BART command and returns a list of its outputs.
+
+    Arrays are C-ordered with BART's axes reversed, ``(set, coil, z, y, x)``; outputs come back as complex64
+    tensors without leading axes of length one. `n_outputs` is one unless told.
+    """
+    if shutil.which("bart") is None:
+        pytest.skip("bart is not installed")
+
+    def run(command: str, *inputs: ArrayLike, n_outputs: int = 1) -> list[torch.Tensor]:
+        arrays = [torch.as_tensor(array).resolve_conj().cpu().numpy() for array in inputs]
+        result = run_bart(command, *arrays, n_outputs=n_outputs)
+        return [torch.from_numpy(output) for output in result.outputs]
+
+    return run
