@@ -21,7 +21,7 @@ class BartResult(NamedTuple):
 
 
 def write_cfl(stem: Path, array: npt.NDArray[np.complex64]) -> None:
-    """Write a C-ordered array; its last axis becomes BART's first: (set, coil, z, y, x) is as BART expects."""
+    """Write a C-ordered array; its last axis becomes the first of BART."""
     dimensions = [*reversed(array.shape)] + [1] * (N_BART_AXES - array.ndim)
     stem.with_suffix(".hdr").write_text("# Dimensions\n" + " ".join(map(str, dimensions)) + "\n")
     np.ascontiguousarray(array, dtype=np.complex64).tofile(stem.with_suffix(".cfl"))
