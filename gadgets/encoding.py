@@ -5,7 +5,17 @@ from typing import Any, Self
 
 from recon_core.errors import InputError
 
-COUNTERS = ("kspace_encode_step_1", "kspace_encode_step_2", "average", "slice", "contrast", "phase", "repetition", "set", "segment")
+COUNTERS = (
+    "kspace_encode_step_1",
+    "kspace_encode_step_2",
+    "average",
+    "slice",
+    "contrast",
+    "phase",
+    "repetition",
+    "set",
+    "segment",
+)
 """MRD's encoding counters, under the names the acquisition header gives them."""
 
 # The schema spells two of them differently in the encoding limits.
@@ -47,14 +57,16 @@ class Encoding:
         encodings = header.encoding or []
         if encoding_space >= len(encodings):
             raise InputError(
-                f"MRD header: expected an encoding number {encoding_space} (encoding_space_ref of a readout), "
+                f"MRD header: expected an encoding number {encoding_space} (a readout's encoding_space_ref), "
                 f"got {len(encodings)} encodings; add the encoding to the header"
             )
         encoding = encodings[encoding_space]
         encoded, recon = encoding.encodedSpace, encoding.reconSpace
         matrices = _xyz(encoded.matrixSize, int), _xyz(recon.matrixSize, int)
         if any(length < 1 for matrix in matrices for length in matrix):
-            raise InputError(f"MRD header: expected matrix sizes of at least 1, got {matrices}; correct the header")
+            raise InputError(
+                f"MRD header: expected matrix sizes of at least 1, got {matrices}; correct the header"
+            )
         return cls(
             encoded_matrix=matrices[0],
             encoded_fov_mm=_xyz(encoded.fieldOfView_mm, float),

@@ -36,8 +36,9 @@ class Context:
 class Gadget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One step of a reconstruction: takes items of the types it accepts, gives items of the types it emits.
 
-    A gadget is a frozen record of its parameters. State lives in the generator that `__call__` returns, so one recipe
-    serves many scans at once. What it does not accept never reaches it: the runner passes that on, in order.
+    A gadget is a frozen record of its parameters. State lives in the generator that `__call__` returns, so
+    one recipe serves many scans at once. What it does not accept never reaches it: the runner passes that
+    on, in order.
     """
 
     accepts: ClassVar[type | UnionType]

@@ -35,8 +35,8 @@ class Readouts:
     coil_matrix: torch.Tensor | None = None
     """`(virtual coil, coil)` still to be applied to the coil axis: noise whitening.
 
-    It is applied once to each finished k-space, in one product of fixed shape, not to each readout: that keeps ingest at
-    the speed of the wire and a replay equal to the inline run bit for bit.
+    It is applied once to each finished k-space, in one product of fixed shape, not to each readout: that
+    keeps ingest at the speed of the wire and a replay equal to the inline run bit for bit.
     """
     notes: tuple[str, ...] = ()
     """What the user must be told about these readouts; ends up in the meta of every image made of them."""

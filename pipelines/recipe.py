@@ -1,0 +1,157 @@
+"""A recipe is data: a name, what it is about, and the gadgets in order. It is checked before anything runs."""
+
+import hashlib
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args
+
+import ismrmrd
+import msgspec
+
+from gadgets.gadget import Gadget
+from gadgets.records import ImageSeries, Readouts
+from gadgets.registry import known_gadgets
+from recon_core.errors import RecipeError
+
+STREAM_INPUTS: tuple[type, ...] = (Readouts, ismrmrd.Acquisition, ismrmrd.Image, ismrmrd.Waveform)
+"""What a stream of raw data or images can bring without any gadget emitting it."""
+
+
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"parameters": "with"}):
+    """One `[[gadget]]` of a recipe: the gadget's name and its parameters."""
+
+    use: str
+    parameters: dict[str, Any] = {}
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True, rename={"steps": "gadget"}):
+    """The gadgets of a reconstruction, in order."""
+
+    name: str
+    about: str
+    steps: tuple[Step, ...]
+    notes: tuple[str, ...] = ()
+    """What was lost when the recipe was translated from another system's configuration."""
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the gadgets and their parameters, whatever the recipe is called."""
+        return hashlib.sha256(msgspec.json.encode(self.steps, order="deterministic")).hexdigest()
+
+    @cached_property
+    def gadgets(self) -> tuple[Gadget, ...]:
+        """The gadgets, built and checked. Raises RecipeError on an unknown name or parameter, or a misfit."""
+        gadgets = tuple(_built(self.name, number, step) for number, step in enumerate(self.steps, 1))
+        _check_types(self.name, gadgets)
+        return gadgets
+
+    def with_parameters(self, overrides: Mapping[str, Any]) -> "Recipe":
+        """The recipe with parameters replaced, as `{"Gadget.parameter": value}`; strings are converted.
+
+        Raises RecipeError when no step uses the gadget.
+        """
+        steps = list(self.steps)
+        for key, value in overrides.items():
+            use, _, parameter = key.partition(".")
+            numbers = [i for i, step in enumerate(steps) if step.use == use]
+            if not numbers or not parameter:
+                uses = ", ".join(step.use for step in steps)
+                raise RecipeError(
+                    f"recipe '{self.name}', parameter '{key}': expected Gadget.parameter "
+                    f"with a gadget of this recipe ({uses}); correct the name"
+                )
+            for i in numbers:
+                steps[i] = Step(use, {**steps[i].parameters, parameter: value})
+        return msgspec.structs.replace(self, steps=tuple(steps))
+
+
+def recipe_from_toml(text: str, where: str) -> Recipe:
+    """Read and check a recipe. `where` names the text in errors. Raises RecipeError."""
+    try:
+        recipe = msgspec.convert(tomllib.loads(text), Recipe)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise RecipeError(f"recipe {where}: expected name, about and [[gadget]] tables; {error}") from error
+    _ = recipe.gadgets
+    return recipe
+
+
+def shipped_recipes() -> dict[str, str]:
+    """The TOML text of every recipe that comes with the package, by name."""
+    folder = files("pipelines") / "recipes"
+    return {
+        entry.name.removesuffix(".toml"): entry.read_text()
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if entry.name.endswith(".toml")
+    }
+
+
+def recipe_by_name(name: str) -> Recipe:
+    """A shipped recipe; an ending `.toml` or `.xml` is ignored. The name is never opened as a path."""
+    shipped = shipped_recipes()
+    wanted = name.strip().removesuffix(".toml").removesuffix(".xml")
+    if wanted not in shipped:
+        raise RecipeError(
+            f"recipe '{name[:80]}': expected one of {', '.join(shipped)}; choose one of these, "
+            f"or send the recipe's text itself"
+        )
+    return recipe_from_toml(shipped[wanted], f"'{wanted}'")
+
+
+def recipe_from_file(path: Path) -> Recipe:
+    """A recipe of the user's own, named on the command line: TOML, or a Gadgetron XML configuration."""
+    text = path.read_text()
+    if text.lstrip().startswith("<"):
+        from pipelines.gadgetron_xml import recipe_from_xml
+
+        return recipe_from_xml(text, str(path))
+    return recipe_from_toml(text, str(path))
+
+
+def _built(recipe: str, number: int, step: Step) -> Gadget:
+    known = known_gadgets()
+    if step.use not in known:
+        raise RecipeError(
+            f"recipe '{recipe}', gadget {number}: expected one of {', '.join(sorted(known))}, "
+            f"got '{step.use[:80]}'; correct the name or install the package that has it"
+        )
+    try:
+        return msgspec.convert(step.parameters, known[step.use], strict=False)
+    except msgspec.ValidationError as error:
+        names = ", ".join(known[step.use].__struct_fields__) or "none"
+        raise RecipeError(
+            f"recipe '{recipe}', gadget {number} ({step.use}): {error}; its parameters are: {names}"
+        ) from error
+
+
+def _check_types(recipe: str, gadgets: Sequence[Gadget]) -> None:
+    """Every gadget must be able to receive something, and images must come out at the end."""
+    available: set[type] = set(STREAM_INPUTS)
+    for number, gadget in enumerate(gadgets, 1):
+        accepted = types_of(gadget.accepts)
+        if not any(issubclass(have, want) for have in available for want in accepted):
+            raise RecipeError(
+                f"recipe '{recipe}', gadget {number} ({type(gadget).__name__}): expects "
+                f"{_names(accepted)}, but the gadgets before it give only {_names(available)}; "
+                f"put a gadget that emits it in front"
+            )
+        available = {t for t in available if not issubclass(t, accepted)} | set(types_of(gadget.emits))
+        if Readouts in available or ismrmrd.Acquisition in available:
+            available |= {Readouts, ismrmrd.Acquisition}
+    if not available & {ImageSeries, ismrmrd.Image}:
+        raise RecipeError(
+            f"recipe '{recipe}': expected images at the end, got {_names(available)}; "
+            f"add a reconstruction gadget"
+        )
+
+
+def types_of(accepts: type | UnionType) -> tuple[type, ...]:
+    """The single types of a type or a union of types."""
+    return get_args(accepts) or (accepts,)  # type: ignore[return-value]
+
+
+def _names(types: set[type] | tuple[type, ...]) -> str:
+    return ", ".join(sorted(t.__name__ for t in types))
