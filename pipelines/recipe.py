@@ -1,4 +1,4 @@
-"""A recipe is data: a name, what it is about, and the gadgets in order. It is checked before anything runs."""
+"""A recipe is data: a name, what it is about, its gadgets in order. It is checked before anything runs."""
 
 import hashlib
 import tomllib
@@ -150,7 +150,7 @@ def _check_types(recipe: str, gadgets: Sequence[Gadget]) -> None:
 
 def types_of(accepts: type | UnionType) -> tuple[type, ...]:
     """The single types of a type or a union of types."""
-    return get_args(accepts) or (accepts,)  # type: ignore[return-value]
+    return get_args(accepts) or (accepts,)
 
 
 def _names(types: set[type] | tuple[type, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Runs a recipe's gadgets over a stream: one after the other in tests, each in its own thread when serving."""
+"""Runs a recipe's gadgets over a stream: chained in tests, each in its own thread when serving."""
 
 import contextvars
 import queue
@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import ismrmrd
-import torch
 
 from gadgets.gadget import Context, Gadget
 from gadgets.records import Readouts
@@ -29,9 +28,9 @@ def run(recipe: Recipe, items: Iterable[Any], context: Context) -> Iterator[Any]
 def run_threaded(recipe: Recipe, items: Iterable[Any], context: Context) -> Iterator[Any]:
     """Run every gadget in its own thread behind a bounded queue, yielding results as they come.
 
-    Bypassed items overtake no one and wait for no one. The first failure, in a gadget or in `items`, stops all
-    threads and is raised here: a gadget's as GadgetError with recipe, gadget and scan counter. Closing the
-    generator early stops the threads too.
+    Bypassed items overtake no one and wait for no one. The first failure, in a gadget or in `items`, stops
+    all threads and is raised here: a gadget's as GadgetError with recipe, gadget and scan counter. Closing
+    the generator early stops the threads too.
     """
     line = _ProductionLine(recipe, context)
     try:
@@ -70,9 +69,8 @@ def _guarded(recipe: str, gadget: Gadget, items: Iterator[Any], context: Context
             raise
 
     try:
-        with torch.inference_mode():
-            yield from gadget(noted(), context)
-    except Exception as error:  # noqa: BLE001 - whatever a gadget raises must reach the client with its place
+        yield from gadget(noted(), context)
+    except Exception as error:
         if upstream:
             raise
         context.logger.debug("%s failed", type(gadget).__name__, exc_info=error)
