@@ -25,8 +25,8 @@ _LOGGER = logging.getLogger("reconstream")
 # A value of these must be right where it stands: the reconstruction is computed from it. Any other wrong or
 # missing value (a patient's weight, say) reads as None and costs nobody the images.
 _NEEDED = frozenset(
-    ["encodedSpace", "reconSpace", "matrixSize", "fieldOfView_mm", "x", "y", "z", "trajectory"]
-    + ["minimum", "maximum", "center", "kspace_encoding_step_1", "kspace_encoding_step_2"]
+    {"encodedSpace", "reconSpace", "matrixSize", "fieldOfView_mm", "x", "y", "z", "trajectory"}
+    | {"minimum", "maximum", "center", "kspace_encoding_step_1", "kspace_encoding_step_2"}
 )
 _MAY_BE_ABSENT = frozenset(["trajectory"])  # the oldest files have none: Cartesian
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
