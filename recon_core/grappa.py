@@ -1,0 +1,283 @@
+"""GRAPPA: missing k-space lines as a linear combination of their acquired neighbours in every coil.
+
+Griswold et al. 2002, doi:10.1002/mrm.10171; undersampling along two axes: Blaimer et al. 2006,
+doi:10.1002/mrm.20803; the same weights as unmixing coefficients in image space: Breuer et al. 2009,
+doi:10.1002/mrm.22066.
+
+Sources and targets: around a lattice line at p, sources lie at p + j·R with j = −(n−1)//2 … n//2, and
+targets at p + d with 0 ≤ d < R, d ≠ 0, along kz and ky alike. Along kx, n samples are centred on the target.
+"""
+
+from dataclasses import dataclass
+from itertools import combinations, combinations_with_replacement, product
+
+import torch
+
+from recon_core.errors import CalibrationError, InputError
+from recon_core.fourier import ifft
+from recon_core.lattice import lattice_mask, lattice_offset
+
+CHUNK = 4096
+"""Windows filled at a time: their sources of all coils stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class GrappaWeights:
+    """Calibrated weights, for any number of repetitions of one coil array, slice and acceleration."""
+
+    kernel: torch.Tensor
+    """(target, target coil, source coil, kz, ky, kx); target t is d = divmod(t + 1, Ry)."""
+
+    acceleration: tuple[int, int]
+    """(Rz, Ry)."""
+
+
+def grappa_weights(
+    calibration: torch.Tensor,
+    acceleration: tuple[int, int],
+    *,
+    kernel: tuple[int, int, int] = (2, 4, 5),
+    regularisation: float = 1e-3,
+) -> GrappaWeights:
+    """Weights W = (SᴴS + λI)⁻¹ SᴴT from every window of a fully sampled block, λ = regularisation·tr(SᴴS)/n.
+
+    Args:
+        calibration: (coil, kz, ky, kx), fully sampled; best noise-whitened.
+        acceleration: (Rz, Ry).
+        kernel: sources along (kz, ky, kx); one along kz where Rz is one. kx odd.
+        regularisation: Tikhonov weight, relative to the mean power of a source.
+
+    Raises:
+        CalibrationError: the block holds no whole window.
+        InputError: the kernel or the acceleration cannot be used.
+    """
+    rates = (*acceleration, 1)
+    shape = (1 if acceleration[0] == 1 else kernel[0], *kernel[1:])
+    if min(*shape, *rates) < 1 or shape[2] % 2 == 0 or calibration.ndim != 4:
+        raise InputError(
+            "grappa_weights: expected calibration (coil, kz, ky, kx), a positive acceleration and a positive "
+            f"kernel, odd along kx, got {tuple(calibration.shape)}, {acceleration} and {kernel}"
+        )
+    extent = tuple(_extent(n, rate) for n, rate in zip(shape[:2], acceleration, strict=True))
+    needed = (*extent, shape[2])
+    if any(have < need for have, need in zip(calibration.shape[1:], needed, strict=True)):
+        raise CalibrationError(
+            f"grappa_weights: expected at least (kz, ky, kx) = {needed} calibration samples for acceleration "
+            f"{acceleration} and kernel {shape}, got {tuple(calibration.shape[1:])}; acquire more "
+            "reference lines or choose a smaller kernel"
+        )
+    n_coils, n_targets = calibration.shape[0], acceleration[0] * acceleration[1] - 1
+    n_windows = tuple(have - need + 1 for have, need in zip(calibration.shape[1:3], extent, strict=True))
+    sources = [(a * rates[0], b * rates[1]) for a, b in product(range(shape[0]), range(shape[1]))]
+    base = tuple((n - 1) // 2 * rate for n, rate in zip(shape[:2], acceleration, strict=True))
+    targets = [(base[0] + dz, base[1] + dy) for dz, dy in _target_offsets(acceleration)]
+
+    solution = _solve(
+        _lines_at(calibration, sources, n_windows),
+        _lines_at(calibration, targets, n_windows),
+        shape[2],
+        regularisation,
+    )
+    weights = solution.view(shape[2], *shape[:2], n_coils, n_targets, n_coils)
+    return GrappaWeights(weights.permute(4, 5, 3, 1, 2, 0).contiguous(), acceleration)
+
+
+def apply_grappa(weights: GrappaWeights, kspace: torch.Tensor, sampled: torch.Tensor) -> torch.Tensor:
+    """Fill the missing lines of k-space; acquired samples, calibration lines too, stay as they are.
+
+    Lines outside the sampled outline (partial Fourier) stay zero, but for the R − 1 next to it. Sources
+    beyond the edges of k-space count as zero.
+
+    Args:
+        weights: of this coil array and acceleration.
+        kspace: (*batch, coil, kz, ky, kx).
+        sampled: (kz, ky) bool; the lattice's offset is found from it.
+
+    Raises:
+        InputError: coils or sampling do not match.
+    """
+    _require_matching("apply_grappa", weights, kspace, sampled)
+    lattice = lattice_mask(sampled, weights.acceleration)
+    reach = tuple(2 * rate - 1 for rate in weights.acceleration)
+    padding = tuple(rate - 1 for rate in weights.acceleration)
+    near = torch.nn.functional.max_pool2d(lattice[None].to(kspace.real.dtype), reach, 1, padding)[0] > 0
+    offset = lattice_offset(sampled, weights.acceleration)
+    filled = torch.stack(
+        [_filled(weights, one * lattice[..., None], offset) for one in kspace.reshape(-1, *kspace.shape[-4:])]
+    ).view_as(kspace)
+    return torch.where(sampled[..., None], kspace, filled * near[..., None])
+
+
+def unmixing(weights: GrappaWeights, coil_maps: torch.Tensor) -> torch.Tensor:
+    """GRAPPA and coil combination as one weight per coil and voxel: u_c = Σ_c' conj(S_c')·W_c'c.
+
+    W_c'c(r) = δ_c'c + Σ_o w_c'c(o)·e^(−2πi o·r) is the kernel in image space, o the steps from target to
+    source. The image is Σ_c u_c·a_c, a the aliased coil images: see `unmix`. Equal to `apply_grappa` but
+    for the edges of k-space, which wrap around, and the calibration lines, which are not used.
+
+    Args:
+        weights: of this coil array.
+        coil_maps: (coil, z, y, x) on the full grid; their square sum scales the image.
+
+    Returns:
+        (coil, z, y, x).
+    """
+    n_coils, n_z, n_y, n_x = coil_maps.shape
+    kernel = weights.kernel.to(coil_maps.dtype)
+    steps_z, steps_y = (_steps(weights, axis, coil_maps) for axis in (0, 1))
+    half_x = kernel.shape[-1] // 2
+    turn_x = _turns(torch.arange(-half_x, half_x + 1, device=coil_maps.device), n_x, coil_maps)
+    # (x, target coil · step, coil), the steps along kz and ky of all targets taken together.
+    along_x = torch.einsum("tdsabk,kx->xdtabs", kernel, turn_x).flatten(1, 4).view(n_x, -1, n_coils)
+    turn_zy = _turns(steps_z, n_z, coil_maps)[:, :, None] * _turns(steps_y, n_y, coil_maps)[:, None, :]
+
+    conjugate = coil_maps.conj().permute(3, 1, 2, 0).reshape(n_x, n_z * n_y, n_coils, 1)
+    turn_zy = turn_zy.flatten(1).T[:, None, :].contiguous()
+    columns = max(1, CHUNK * 8 // (n_z * n_y * turn_zy.shape[-1]))
+    mixed = [
+        (some * turn_zy).flatten(2) @ weight
+        for some, weight in zip(torch.split(conjugate, columns), torch.split(along_x, columns), strict=True)
+    ]
+    return coil_maps.conj() + torch.cat(mixed).view(n_x, n_z, n_y, n_coils).permute(3, 1, 2, 0)
+
+
+def unmix(
+    coefficients: torch.Tensor, kspace: torch.Tensor, sampled: torch.Tensor, acceleration: tuple[int, int]
+) -> torch.Tensor:
+    """The combined image (*batch, z, y, x) = Σ_c u_c·F⁻¹(lattice lines of k-space)_c.
+
+    Args:
+        coefficients: (coil, z, y, x) from `unmixing`.
+        kspace: (*batch, coil, kz, ky, kx).
+        sampled: (kz, ky) bool.
+        acceleration: (Rz, Ry) the coefficients were made for.
+    """
+    lattice = lattice_mask(sampled, acceleration)
+    return (coefficients * ifft(kspace * lattice[..., None])).sum(dim=-4)
+
+
+def _extent(n_sources: int, rate: int) -> int:
+    """Lines from the first to the last of a window's sources and targets."""
+    return max((n_sources - 1) * rate, (n_sources - 1) // 2 * rate + rate - 1) + 1
+
+
+def _target_offsets(acceleration: tuple[int, int]) -> list[tuple[int, int]]:
+    return list(product(range(acceleration[0]), range(acceleration[1])))[1:]
+
+
+def _lines_at(block: torch.Tensor, starts: list[tuple[int, int]], n_windows: tuple[int, ...]) -> torch.Tensor:
+    """(kx, window, position · coil): the line at each position of a window, for every window."""
+    lines = [block[:, z : z + n_windows[0], y : y + n_windows[1]].flatten(1, 2) for z, y in starts]
+    return torch.stack(lines).permute(3, 2, 0, 1).flatten(2).contiguous()
+
+
+def _solve(sources: torch.Tensor, targets: torch.Tensor, n_kx: int, regularisation: float) -> torch.Tensor:
+    """Least-squares weights (kx · position · coil, target · coil) over every window along kx.
+
+    The normal matrix is built from lags: its block (i+1, j+1) is block (i, j) with one window column
+    dropped in front and one added behind, so only the blocks (0, j) need the whole data.
+    """
+    n_columns, n_sources = sources.shape[0] - n_kx + 1, sources.shape[-1]
+    first = sources[:n_columns].flatten(0, 1).mH
+    gram = sources.new_zeros((n_kx, n_kx, n_sources, n_sources))
+    for j in range(n_kx):
+        gram[0, j] = first @ sources[j : j + n_columns].flatten(0, 1)
+    for i, j in combinations_with_replacement(range(1, n_kx), 2):
+        dropped = sources[i - 1].mH @ sources[j - 1]
+        added = sources[n_columns + i - 1].mH @ sources[n_columns + j - 1]
+        gram[i, j] = gram[i - 1, j - 1] - dropped + added
+    for i, j in combinations(range(n_kx), 2):
+        gram[j, i] = gram[i, j].mH
+    centred = targets[n_kx // 2 : n_kx // 2 + n_columns].flatten(0, 1)
+    right = torch.cat([sources[i : i + n_columns].flatten(0, 1).mH @ centred for i in range(n_kx)])
+
+    # Solved in double precision: the condition number is that of the data, squared.
+    normal = gram.permute(0, 2, 1, 3).reshape(n_kx * n_sources, -1).to(torch.complex128)
+    power = normal.diagonal().real.mean()
+    if not (torch.isfinite(power) and power > 0):
+        raise CalibrationError(
+            "grappa_weights: expected calibration data with signal, got zeros, NaN or infinities"
+        )
+    normal.diagonal().add_(regularisation * power)
+    solution, failed = torch.linalg.solve_ex(normal, right.to(torch.complex128))
+    if int(failed):
+        raise CalibrationError(
+            "grappa_weights: the calibration data leave the weights open; raise regularisation"
+        )
+    weights: torch.Tensor = solution.to(sources.dtype)
+    return weights
+
+
+def _filled(weights: GrappaWeights, kspace: torch.Tensor, offset: tuple[int, int]) -> torch.Tensor:
+    """Every line of one (coil, kz, ky, kx), from its lattice lines alone."""
+    n_coils, *grid = kspace.shape
+    kernel, rates = weights.kernel, weights.acceleration
+    shape = kernel.shape[-3:]
+    lines = kspace[:, offset[0] :: rates[0], offset[1] :: rates[1]]
+    # One cell more in front: the lines before the first lattice line belong to it.
+    cells = [n + 1 for n in lines.shape[1:3]]
+    before = [(shape[0] - 1) // 2 + 1, (shape[1] - 1) // 2 + 1, shape[2] // 2]
+    after = [shape[0] // 2, shape[1] // 2, shape[2] // 2]
+    padding = [amount for axis in (2, 1, 0) for amount in (before[axis], after[axis])]
+    padded = torch.nn.functional.pad(lines, padding)
+    estimates = _convolved(kernel, padded)[..., : cells[0], : cells[1], : grid[2]]
+
+    blocks = kspace.new_zeros((n_coils, cells[0], rates[0], cells[1], rates[1], grid[2]))
+    for (dz, dy), estimate in zip(_target_offsets(rates), estimates, strict=True):
+        blocks[:, :, dz, :, dy] = estimate
+    first = [rate - start for rate, start in zip(rates, offset, strict=True)]
+    whole = blocks.view(n_coils, cells[0] * rates[0], cells[1] * rates[1], grid[2])
+    return whole[:, first[0] : first[0] + grid[0], first[1] : first[1] + grid[1]]
+
+
+def _convolved(kernel: torch.Tensor, padded: torch.Tensor) -> torch.Tensor:
+    """(target, coil, *padded grid): the kernel's sum over the window that starts at each position.
+
+    On the flattened grid every source of a window is a shifted view, so nothing is gathered.
+    """
+    n_targets, n_coils = kernel.shape[:2]
+    strides = (padded.shape[2] * padded.shape[3], padded.shape[3], 1)
+    positions = list(product(*(range(n) for n in kernel.shape[-3:])))
+    shifts = [sum(i * stride for i, stride in zip(position, strides, strict=True)) for position in positions]
+    flat = padded.flatten(1)
+    matrices = [kernel[:, :, :, a, b, k].flatten(0, 1) for a, b, k in positions]
+    result = flat.new_zeros((n_targets * n_coils, flat.shape[1]))
+    n_starts = flat.shape[1] - max(shifts)
+    for start in range(0, n_starts, CHUNK):
+        stop = min(start + CHUNK, n_starts)
+        part = result[:, start:stop]
+        for matrix, shift in zip(matrices, shifts, strict=True):
+            part.addmm_(matrix, flat[:, start + shift : stop + shift])
+    return result.view(n_targets, n_coils, *padded.shape[1:])
+
+
+def _steps(weights: GrappaWeights, axis: int, like: torch.Tensor) -> torch.Tensor:
+    """Steps (target · kz · ky) along kz (axis 0) or ky (axis 1) from each target to each of its sources."""
+    n_z, n_y = weights.kernel.shape[3:5]
+    steps = [
+        tuple(
+            (i - (n - 1) // 2) * rate - d
+            for i, n, rate, d in zip(source, (n_z, n_y), weights.acceleration, target, strict=True)
+        )
+        for target in _target_offsets(weights.acceleration)
+        for source in product(range(n_z), range(n_y))
+    ]
+    return torch.tensor(steps, device=like.device)[:, axis]
+
+
+def _turns(steps: torch.Tensor, n: int, like: torch.Tensor) -> torch.Tensor:
+    """e^(−2πi·step·r/n) as (step, r), r from −(n // 2)."""
+    positions = torch.arange(n, device=like.device) - n // 2
+    angle = -2 * torch.pi * (steps[:, None] * positions).to(torch.float64) / n
+    return torch.polar(torch.ones_like(angle), angle).to(like.dtype)
+
+
+def _require_matching(
+    where: str, weights: GrappaWeights, kspace: torch.Tensor, sampled: torch.Tensor
+) -> None:
+    n_coils = weights.kernel.shape[1]
+    if kspace.ndim < 4 or kspace.shape[-4] != n_coils or kspace.shape[-3:-1] != sampled.shape:
+        raise InputError(
+            f"{where}: expected k-space (*batch, {n_coils}, {sampled.shape[0]}, {sampled.shape[1]}, kx), "
+            f"got {tuple(kspace.shape)}; calibrate on the same coils and give the pattern of this k-space"
+        )

@@ -1,0 +1,66 @@
+"""Regular undersampling: which (kz, ky) positions form a lattice, and how far apart its lines lie."""
+
+import torch
+
+MAX_ACCELERATION = 8
+"""Along one axis; sparser lattices are not told apart from irregular sampling."""
+
+
+def regular_acceleration(sampled: torch.Tensor) -> tuple[int, int] | None:
+    """The acceleration (Rz, Ry) of a regular sampling pattern, with or without a calibration block inside.
+
+    The pattern is regular when its lattice has no gap along either axis (its outline may be
+    partial or elliptic) and everything sampled off the lattice fills one rectangle.
+
+    Args:
+        sampled: (kz, ky) bool.
+
+    Returns:
+        (1, 1) for full sampling, None for an irregular pattern.
+    """
+    candidates = [(rz, ry) for rz in _strides(sampled.shape[0]) for ry in _strides(sampled.shape[1])]
+    for acceleration in sorted(candidates, key=lambda rate: rate[0] * rate[1]):
+        if _is_regular(sampled, acceleration):
+            return acceleration
+    return None
+
+
+def lattice_offset(sampled: torch.Tensor, acceleration: tuple[int, int]) -> tuple[int, int]:
+    """The residues (z, y) of the lattice lines: of all shifts, the one that holds the most samples."""
+    rz, ry = acceleration
+    counts = sampled.new_zeros((rz, ry), dtype=torch.long)
+    for z in range(rz):
+        for y in range(ry):
+            counts[z, y] = sampled[z::rz, y::ry].sum()
+    best = int(counts.argmax())
+    return best // ry, best % ry
+
+
+def lattice_mask(sampled: torch.Tensor, acceleration: tuple[int, int]) -> torch.Tensor:
+    """The (kz, ky) bool mask of the samples on the lattice: `sampled` without calibration lines between."""
+    z, y = lattice_offset(sampled, acceleration)
+    mask = torch.zeros_like(sampled)
+    mask[z :: acceleration[0], y :: acceleration[1]] = True
+    return mask & sampled
+
+
+def _strides(n: int) -> range:
+    return range(1, min(n, MAX_ACCELERATION) + 1)
+
+
+def _is_regular(sampled: torch.Tensor, acceleration: tuple[int, int]) -> bool:
+    z, y = lattice_offset(sampled, acceleration)
+    lines = sampled[z :: acceleration[0], y :: acceleration[1]]
+    if not _has_no_gap(lines) or not _has_no_gap(lines.T):
+        return False
+    between = torch.nonzero(sampled & ~lattice_mask(sampled, acceleration))
+    if len(between) == 0:
+        return bool(lines.any())
+    (z_first, y_first), (z_last, y_last) = between.amin(dim=0).tolist(), between.amax(dim=0).tolist()
+    return bool(sampled[z_first : z_last + 1, y_first : y_last + 1].all())
+
+
+def _has_no_gap(lines: torch.Tensor) -> bool:
+    """Whether the samples of every row are consecutive."""
+    rises = lines[:, 1:] & ~lines[:, :-1]
+    return bool(((lines[:, 0].long() + rises.sum(dim=1)) <= 1).all())
