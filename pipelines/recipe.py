@@ -101,14 +101,18 @@ def recipe_by_name(name: str) -> Recipe:
     return recipe_from_toml(shipped[wanted], f"'{wanted}'")
 
 
-def recipe_from_file(path: Path) -> Recipe:
-    """A recipe of the user's own, named on the command line: TOML, or a Gadgetron XML configuration."""
-    text = path.read_text()
+def recipe_from_text(text: str, where: str) -> Recipe:
+    """A recipe in full: Gadgetron XML when it begins with "<", else TOML. Raises RecipeError."""
     if text.lstrip().startswith("<"):
-        from pipelines.gadgetron_xml import recipe_from_xml
+        from pipelines.gadgetron_xml import recipe_from_xml  # which builds on this module
 
-        return recipe_from_xml(text, str(path))
-    return recipe_from_toml(text, str(path))
+        return recipe_from_xml(text, where)
+    return recipe_from_toml(text, where)
+
+
+def recipe_from_file(path: Path) -> Recipe:
+    """A recipe of the user's own, named on the command line."""
+    return recipe_from_text(path.read_text(encoding="utf-8"), str(path))
 
 
 def _built(recipe: str, number: int, step: Step) -> Gadget:

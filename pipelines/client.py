@@ -1,0 +1,111 @@
+"""Sends a scan to a server and receives its images."""
+
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import ismrmrd
+import numpy as np
+from ismrmrd.serialization import ConfigFile, ConfigText, ProtocolSerializer
+
+from gadgets.records import HEADER_DTYPE, Readouts
+from pipelines.chunks import chunks_of
+from pipelines.limits import Limits
+from pipelines.sender import Sender
+from pipelines.stream import Close, MessageId, MessageReader, Response, Text
+from recon_core.errors import SessionError
+
+_CONNECT_TIMEOUT_S = 10.0
+_NO_CLOSE = "it closed the connection without CLOSE"
+
+
+def send(
+    header_xml: bytes,
+    items: Iterable[Any],
+    recipe: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 9002,
+    limits: Limits | None = None,
+) -> Iterator[ismrmrd.Image]:
+    """Stream a scan to the server at `host`:`port`, yielding each image as it arrives.
+
+    `recipe` is a name the server knows, or a recipe in full (XML or TOML, recognised by its line breaks or
+    "<"). Raises SessionError with the server's words when it reports a failure, or when it vanishes.
+    """
+    limits = limits or Limits()
+    with _connected(host, port) as connection, ThreadPoolExecutor(1, "sender") as pool:
+        sending = pool.submit(_send_scan, connection, limits, header_xml, items, recipe)
+        refusal = _NO_CLOSE
+        for message in MessageReader(chunks_of(connection.recv_into), limits):
+            match message:
+                case ismrmrd.Image():
+                    yield message
+                case Text(text):
+                    refusal = text
+                case Close() if refusal is _NO_CLOSE:
+                    refusal = ""
+        sending.result()
+        if refusal:
+            raise SessionError(f"server {host}:{port}: {refusal}")
+
+
+def ask(question: str, *, host: str = "127.0.0.1", port: int = 9002) -> str:
+    """The server's answer to a query such as "reconstream::version" or "health"."""
+    with _connected(host, port) as connection:
+        connection.settimeout(_CONNECT_TIMEOUT_S)
+        encoded = question.encode()
+        query = struct.pack("<HQQQ", MessageId.QUERY, 0, 1, len(encoded)) + encoded
+        connection.sendall(query + struct.pack("<H", MessageId.CLOSE))
+        for message in MessageReader(chunks_of(connection.recv_into)):
+            if isinstance(message, Response):
+                return message.answer
+    raise SessionError(f"server {host}:{port}: expected an answer to '{question}', got none")
+
+
+def serialized(readouts: Readouts) -> bytes:
+    """Readouts as the acquisition messages of the wire, in one piece."""
+    n_readouts = len(readouts)
+    parts = [
+        np.full((n_readouts, 1), MessageId.ACQUISITION, "<u2").view(np.uint8),
+        np.ascontiguousarray(readouts.headers).view(np.uint8).reshape(n_readouts, HEADER_DTYPE.itemsize),
+        np.ascontiguousarray(readouts.trajectory).view(np.uint8).reshape(n_readouts, -1),
+        np.ascontiguousarray(readouts.data).view(np.uint8).reshape(n_readouts, -1),
+    ]
+    return np.concatenate(parts, axis=1).tobytes()
+
+
+def _connected(host: str, port: int) -> socket.socket:
+    try:
+        connection = socket.create_connection((host, port), _CONNECT_TIMEOUT_S)
+    except OSError as error:
+        raise SessionError(
+            f"server {host}:{port}: expected a server listening there, got: {error}; "
+            "start one with `reconstream serve`, or correct the address"
+        ) from error
+    connection.settimeout(None)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def _send_scan(
+    connection: socket.socket, limits: Limits, header_xml: bytes, items: Iterable[Any], recipe: str
+) -> None:
+    sender = Sender(connection, limits.send_timeout_s)
+    serializer = ProtocolSerializer(sender)
+    try:
+        is_text = "\n" in recipe or recipe.lstrip().startswith("<")
+        serializer.serialize(ConfigText(recipe) if is_text else ConfigFile(recipe))
+        sender.write(struct.pack("<HI", MessageId.HEADER, len(header_xml)) + header_xml)
+        for item in items:
+            if isinstance(item, Readouts):
+                sender.write(serialized(item))
+            else:
+                serializer.serialize(item)
+        sender.close()
+    finally:
+        with suppress(OSError):  # the server may have hung up already
+            connection.shutdown(socket.SHUT_WR)

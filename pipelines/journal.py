@@ -1,0 +1,48 @@
+"""What came over the wire, byte for byte, in a file that can be replayed."""
+
+import logging
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+_LOGGER = logging.getLogger("reconstream")
+
+
+class Journal:
+    """An append-only file of one session's received bytes, written before they are parsed.
+
+    A journal that cannot be written (a full disk, say) warns once and stops writing; it never stops a scan.
+    """
+
+    def __init__(self, directory: Path, session: str) -> None:
+        self.path = directory / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}Z_{session}.mrd"
+        self.failure: OSError | None = None
+        self._descriptor: int | None = None
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        except OSError as error:
+            self._fail(error)
+
+    def write(self, received: memoryview) -> None:
+        """Append, whole or not at all in the eyes of a reader: a cut message is the last of its file."""
+        while self._descriptor is not None and len(received) > 0:
+            try:
+                received = received[os.write(self._descriptor, received) :]
+            except OSError as error:
+                self._fail(error)
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _fail(self, error: OSError) -> None:
+        self.failure = error
+        _LOGGER.warning(
+            "journal %s: expected to write what is received, got: %s; the scan goes on without a journal, "
+            "free the disk before the next",
+            self.path,
+            error.strerror,
+        )
+        self.close()

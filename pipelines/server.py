@@ -1,0 +1,142 @@
+"""The server: listens, gives every client its own session and thread, and drains when told to stop."""
+
+import ipaddress
+import itertools
+import logging
+import socket
+import threading
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+from gadgets.study import StudyStore
+from pipelines.journal import Journal
+from pipelines.limits import Limits
+from pipelines.sender import Sender
+from pipelines.session import ERROR_PREFIX, Session
+from recon_core.errors import SessionError
+
+DEFAULT_PORT = 9002
+_LOGGER = logging.getLogger("reconstream")
+_POLL_S = 0.2
+
+
+class Server:
+    """An MRD server on `host`:`port` (0 takes a free one).
+
+    With a journal directory, every session's bytes are kept there before they are parsed. Raises OSError when
+    the address cannot be taken, SessionError for an address that others can reach unless `allow_remote`.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = DEFAULT_PORT,
+        *,
+        journal: Path | None = None,
+        limits: Limits | None = None,
+        allow_remote: bool = False,
+    ) -> None:
+        if not allow_remote and not _is_loopback(host):
+            raise SessionError(
+                f"address {host}: expected a loopback address, since anyone who reaches the port can send "
+                "scans; allow remote clients explicitly"
+            )
+        self._journal, self._limits = journal, limits or Limits()
+        self._study = StudyStore()
+        self._sessions: dict[threading.Thread, Session] = {}
+        self._numbers = itertools.count(1)
+        self._stopping = threading.Event()
+        self._listener = socket.create_server((host, port), backlog=128)
+        self._listener.settimeout(_POLL_S)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The host and port that are listened on."""
+        host, port = self._listener.getsockname()[:2]
+        return host, port
+
+    def serve_forever(self) -> None:
+        """Accept clients until `stop`, then let running sessions end, and end those that do not in time."""
+        _LOGGER.info("reconstream ready on %s:%d", *self.address)
+        with self._listener:
+            while not self._stopping.is_set():
+                try:
+                    connection, peer = self._listener.accept()
+                except TimeoutError:
+                    continue
+                self._open(connection, f"{peer[0]}:{peer[1]}")
+        self._drain()
+        _LOGGER.info("reconstream stopped")
+
+    def stop(self) -> None:
+        """Accept nobody any more and drain; safe in a signal handler."""
+        self._stopping.set()
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self.serve_forever, name="server", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._thread.join()
+
+    def _open(self, connection: socket.socket, peer: str) -> None:
+        connection.settimeout(None)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._forget_ended()
+        if len(self._sessions) >= self._limits.n_sessions:
+            self._refuse(connection, peer)
+            return
+        number = f"{next(self._numbers):06d}"
+        logger = logging.LoggerAdapter(_LOGGER, {"session": number})
+        journal = Journal(self._journal, number) if self._journal else None
+        logger.info("session %s: client %s, journal %s", number, peer, journal.path if journal else "none")
+        session = Session(connection, journal, self._limits, self._study, logger)
+        thread = threading.Thread(target=session.run, name=f"session-{number}", daemon=True)
+        self._sessions[thread] = session
+        thread.start()
+
+    def _refuse(self, connection: socket.socket, peer: str) -> None:
+        _LOGGER.warning("client %s refused: %d sessions are running", peer, len(self._sessions))
+        with connection:
+            sender = Sender(connection, timeout_s=1.0)
+            try:
+                sender.text(
+                    f"{ERROR_PREFIX}server: {len(self._sessions)} sessions are running; try again later"
+                )
+                sender.close()
+            except SessionError:
+                _LOGGER.debug("client %s left before it was refused", peer)
+
+    def _forget_ended(self) -> None:
+        self._sessions = {thread: s for thread, s in self._sessions.items() if thread.is_alive()}
+
+    def _drain(self) -> None:
+        """Wait for the sessions; interrupt those still running after the drain timeout."""
+        deadline = monotonic() + self._limits.drain_timeout_s
+        for thread in self._sessions:
+            thread.join(max(0.0, deadline - monotonic()))
+        self._forget_ended()
+        for session in self._sessions.values():
+            session.interrupt(
+                "server: stopped before the scan was complete; send it again or replay its journal"
+            )
+        deadline = monotonic() + self._limits.linger_timeout_s
+        for thread, session in self._sessions.items():
+            thread.join(max(0.0, deadline - monotonic()))
+            if thread.is_alive():
+                session.report("server: stopped while the scan was being reconstructed; replay its journal")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
