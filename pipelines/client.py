@@ -1,5 +1,6 @@
 """Sends a scan to a server and receives its images."""
 
+import logging
 import socket
 import struct
 from collections.abc import Iterable, Iterator
@@ -18,7 +19,10 @@ from pipelines.sender import Sender
 from pipelines.stream import Close, MessageId, MessageReader, Response, Text
 from recon_core.errors import SessionError
 
+_LOGGER = logging.getLogger("reconstream")
 _CONNECT_TIMEOUT_S = 10.0
+_REMARKS = ("DEBUG", "INFO", "WARNING")
+"""How servers begin a TEXT that reports no failure."""
 _NO_CLOSE = "it closed the connection without CLOSE"
 
 
@@ -44,11 +48,16 @@ def send(
             match message:
                 case ismrmrd.Image():
                     yield message
+                case Text(text) if text.startswith(_REMARKS):
+                    _LOGGER.info("server %s:%d: %s", host, port, text)
                 case Text(text):
                     refusal = text
+                    connection.shutdown(socket.SHUT_WR)  # no use in sending the rest
                 case Close() if refusal is _NO_CLOSE:
                     refusal = ""
-        sending.result()
+        failure = sending.exception()
+        if failure and not isinstance(failure, SessionError):
+            raise failure
         if refusal:
             raise SessionError(f"server {host}:{port}: {refusal}")
 
