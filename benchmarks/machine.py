@@ -1,0 +1,56 @@
+"""What a benchmark ran on, and where its figures go."""
+
+import json
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine() -> dict[str, Any]:
+    """Cores, versions, and the float32 matrix-product and memory-copy rates at this moment."""
+    matrix = torch.rand(2048, 2048)
+    source = np.ones(1 << 25)
+    target = np.empty_like(source)
+    matmul_s = min(_seconds(lambda: matrix @ matrix) for _ in range(5))
+    copy_s = min(_seconds(lambda: np.copyto(target, source)) for _ in range(5))
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "command": f"python {' '.join(sys.argv)}",
+        "cores": os.cpu_count(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "matmul_gflops": round(2 * 2048**3 / matmul_s / 1e9, 1),
+        "copy_gb_per_s": round(2 * source.nbytes / copy_s / 1e9, 1),
+    }
+
+
+def write_results(name: str, figures: Any) -> None:
+    """Write `results/NAME.json` with the machine beside the figures, and print it."""
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps({"machine": machine(), "figures": figures}, indent=1)
+    (RESULTS / f"{name}.json").write_text(text + "\n")
+    print(text)
+
+
+def _seconds(work: Any) -> float:
+    begin = perf_counter()
+    work()
+    return perf_counter() - begin
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
