@@ -2,15 +2,20 @@
 
 from functools import cached_property
 
+import numpy as np
 import torch
 
 from recon_core import fourier
 from recon_core.errors import InputError
 from recon_core.linop import LinearOperator
 from recon_core.solve.conjugate_gradient import conjugate_gradient
+from recon_core.solve.fista import fista
+from recon_core.solve.sigpy_apps import sigpy_app
+from recon_core.solve.total_variation import total_variation
+from recon_core.wavelet import Wavelet
 
-COIL_BLOCK_ELEMENTS = 1 << 16
-"""Samples of coil images the normal operator transforms at once: 512 KB in complex64, which stay in cache."""
+COIL_BLOCK_ELEMENTS = 1 << 17
+"""Samples of coil images the normal operator transforms at once: 1 MB in complex64, which stay in cache."""
 
 
 class SenseOperator(LinearOperator):
@@ -67,7 +72,7 @@ class SenseOperator(LinearOperator):
         """An upper bound of the eigenvalues of AᴴA, from the maps alone.
 
         F is unitary and M a projection, so that no eigenvalue is above the largest one of the sets' Gram
-        matrices Σ_c conj(S_sc) S_tc at a pixel. Their largest absolute row sum bounds it, and equals it for one
+        matrices Σ_c conj(S_sc) S_tc at a pixel. Their largest absolute row sum bounds it; it is equal for one
         set and for orthogonal ones.
         """
         row_sums = [
@@ -143,21 +148,146 @@ def cg_sense(
     n_iterations: int = 30,
     regularisation: float = 0.0,
     tolerance: float = 0.0,
+    backend: str = "torch",
 ) -> torch.Tensor:
-    """SENSE by conjugate gradients."""
+    """SENSE by conjugate gradients: argmin_x ½ ‖M F S x − y‖² + ½ λ ‖x‖².
+
+    Pruessmann et al. 2001, doi:10.1002/mrm.1241.
+
+    Args:
+        kspace: y, (*batch, coil, kz, ky, kx); what it holds at positions not sampled is ignored.
+        coil_maps: S, ([set,] coil, z, y, x).
+        sampled: M, boolean, broadcastable to (kz, ky, kx).
+        n_iterations: at most.
+        regularisation: λ. Both terms grow with the square of the data, so that λ needs no scaling by them;
+            with normalised maps the eigenvalues of the normal operator are between 0 and 1.
+        tolerance: stop when the residual of the normal equations, over its first value, is below it.
+        backend: "torch", or "sigpy" for `sigpy.mri.app.SenseRecon` (CPU, one map set).
+
+    Returns:
+        x, (*batch, [set,] z, y, x); zero where the data are zero.
+
+    Raises:
+        InputError: shapes or dtypes that do not fit, or an unknown backend.
+    """
     sense_op = SenseOperator(coil_maps, sampled)
+    rhs = sense_op.H(kspace)
+    if _uses_sigpy(backend):
+        lamda = rhs.new_full(kspace.shape[:-4], regularisation, dtype=rhs.real.dtype)
+        options = {"max_iter": n_iterations, "tol": tolerance * float(rhs.norm())}
+        return sigpy_app("SenseRecon", kspace, coil_maps, sense_op.sampled, lamda=lamda, options=options)
     normal = sense_op.normal
-
-    def regularised_normal(image: torch.Tensor) -> torch.Tensor:
-        return normal(image).add_(image, alpha=regularisation)
-
     return conjugate_gradient(
-        regularised_normal if regularisation else normal,
-        sense_op.H(kspace),
+        lambda image: normal(image).add_(image, alpha=regularisation) if regularisation else normal(image),
+        rhs,
         n_iterations=n_iterations,
         tolerance=tolerance,
         n_batch_axes=kspace.ndim - 4,
     )
+
+
+def wavelet_sense(
+    kspace: torch.Tensor,
+    coil_maps: torch.Tensor,
+    sampled: torch.Tensor,
+    *,
+    n_iterations: int = 50,
+    regularisation: float = 0.002,
+    seed: int = 0,
+    backend: str = "torch",
+) -> torch.Tensor:
+    """Compressed sensing with wavelets: argmin_x ½ ‖M F S x − y‖² + λ s ‖Ψ x‖₁ by FISTA.
+
+    Lustig et al. 2007, doi:10.1002/mrm.21391. Ψ is the orthogonal Daubechies-4 transform, at a new random
+    shift in every iteration, so that no grid of blocks is preferred (Figueiredo & Nowak 2003,
+    doi:10.1109/TIP.2003.814255).
+
+    Args:
+        kspace, coil_maps, sampled: as for `cg_sense`.
+        n_iterations: of FISTA.
+        regularisation: λ, relative to s = max |Aᴴ y|, the brightest sample of the zero-filled image, so that
+            one λ does for data of any scale. Each item of a batch has its own s.
+        seed: of the random shifts.
+        backend: "torch", or "sigpy" for `sigpy.mri.app.L1WaveletRecon` (CPU, one map set; its wavelet is
+            neither periodic nor shifted).
+
+    Returns:
+        x, (*batch, [set,] z, y, x); zero where the data are zero.
+
+    Raises:
+        InputError: shapes or dtypes that do not fit, or an unknown backend.
+    """
+    sense_op = SenseOperator(coil_maps, sampled)
+    rhs = sense_op.H(kspace)
+    threshold = regularisation * _brightest(rhs, n_batch_axes=kspace.ndim - 4)
+    step = 1 / (sense_op.max_eigenvalue_bound() or 1.0)
+    if _uses_sigpy(backend):
+        options = {"max_iter": n_iterations, "alpha": step}
+        return sigpy_app(
+            "L1WaveletRecon", kspace, coil_maps, sense_op.sampled, lamda=threshold, options=options
+        )
+    wavelet = Wavelet(rhs.shape[-3:], dtype=rhs.real.dtype, device=rhs.device)
+    random_shifts = np.random.default_rng(seed).integers(0, rhs.shape[-3:], size=(n_iterations, 3)).tolist()
+    shifted = (wavelet.shifted(shift) for shift in random_shifts)
+    return fista(
+        sense_op.normal,
+        rhs,
+        lambda image, step: next(shifted).soft_threshold(image, step * threshold),
+        step=step,
+        n_iterations=n_iterations,
+    )
+
+
+def tv_sense(
+    kspace: torch.Tensor,
+    coil_maps: torch.Tensor,
+    sampled: torch.Tensor,
+    *,
+    n_iterations: int = 100,
+    regularisation: float = 0.002,
+    backend: str = "torch",
+) -> torch.Tensor:
+    """Compressed sensing with total variation: argmin_x ½ ‖M F S x − y‖² + λ s ‖G x‖₁.
+
+    G takes periodic finite differences along each axis; the norm adds up the magnitudes of all of them
+    (anisotropic). Block et al. 2007, doi:10.1002/mrm.21236.
+
+    Args:
+        kspace, coil_maps, sampled: as for `cg_sense`.
+        n_iterations: of the primal-dual method.
+        regularisation: λ, relative to s = max |Aᴴ y| as for `wavelet_sense`.
+        backend: "torch", or "sigpy" for `sigpy.mri.app.TotalVariationRecon` (CPU, one map set).
+
+    Returns:
+        x, (*batch, [set,] z, y, x); zero where the data are zero.
+
+    Raises:
+        InputError: shapes or dtypes that do not fit, or an unknown backend.
+    """
+    sense_op = SenseOperator(coil_maps, sampled)
+    rhs = sense_op.H(kspace)
+    threshold = regularisation * _brightest(rhs, n_batch_axes=kspace.ndim - 4)
+    max_eigenvalue = sense_op.max_eigenvalue_bound() or 1.0
+    if _uses_sigpy(backend):
+        n_axes = sum(length > 1 for length in rhs.shape[-3:])
+        options = {"max_iter": n_iterations, "tau": 1 / (max_eigenvalue + 4 * n_axes), "sigma": 1}
+        return sigpy_app(
+            "TotalVariationRecon", kspace, coil_maps, sense_op.sampled, lamda=threshold, options=options
+        )
+    return total_variation(
+        sense_op.normal, rhs, threshold, max_eigenvalue=max_eigenvalue, n_iterations=n_iterations
+    )
+
+
+def _uses_sigpy(backend: str) -> bool:
+    if backend not in ("torch", "sigpy"):
+        raise InputError(f"SENSE: expected backend 'torch' or 'sigpy', got '{backend}'; name one of them")
+    return backend == "sigpy"
+
+
+def _brightest(image: torch.Tensor, n_batch_axes: int) -> torch.Tensor:
+    """max |x| of each item of the batch, with axes of length one to broadcast."""
+    return image.abs().amax(dim=tuple(range(n_batch_axes, image.ndim)), keepdim=True)
 
 
 def _coil_images(coil_maps: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
