@@ -12,11 +12,13 @@ def rss(images: torch.Tensor, coil_axis: int = -4) -> torch.Tensor:
 
     Roemer et al. 1990, doi:10.1002/mrm.1910160203.
     """
-    return torch.linalg.vector_norm(images, dim=coil_axis)
+    norm: torch.Tensor = torch.linalg.vector_norm(images, dim=coil_axis)
+    return norm
 
 
 def sense_combine(images: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-    """The least-squares image of fully sampled coil images, ``sum_c s_c^* x_c / sum_c |s_c|^2``, zero where maps are.
+    """The least-squares image of fully sampled coil images, ``sum_c s_c^* x_c / sum_c |s_c|^2``, zero where
+    maps are.
 
     images, maps: (*batch, coil, z, y, x), broadcasting. Returns (*batch, z, y, x).
     Pruessmann et al. 1999, doi:10.1002/(SICI)1522-2594(199911)42:5<952::AID-MRM16>3.0.CO;2-S, at R = 1.
@@ -28,11 +30,13 @@ def sense_combine(images: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
 def adaptive_maps(images: torch.Tensor, width: int = 7, n_iterations: int = 5) -> torch.Tensor:
     """Relative coil maps from coil images: the dominant eigenvector of each pixel's local coil covariance.
 
-    Walsh et al. 2000, doi:10.1002/(SICI)1522-2594(200005)43:5<682::AID-MRM10>3.0.CO;2-G, define it; the power iteration
-    is Inati et al. 2014 (ISMRM, p. 4407), ``s <- mean_box(x conj(s^H x)) / norm``, which never forms the
-    covariance. Unit norm over coils; the phase is that of the first principal coil (see `reference_phase`).
+    Walsh et al. 2000, doi:10.1002/(SICI)1522-2594(200005)43:5<682::AID-MRM10>3.0.CO;2-G, define it; the power
+    iteration is Inati et al. 2014 (ISMRM, p. 4407), ``s <- mean_box(x conj(s^H x)) / norm``, which never
+    forms the covariance. Unit norm over coils; the phase is that of the first principal coil (see
+    `reference_phase`).
 
-    images: (coil, z, y, x); width: side of the box in pixels, odd (1 along an axis of length one). Returns the shape of images.
+    images: (coil, z, y, x); width: side of the box in pixels, odd (1 along an axis of length one). Returns
+    the shape of images.
     """
     box = [min(width, length - 1 + length % 2) for length in images.shape[1:]]
     principal = svd_compression(images, 1)[0]
@@ -45,7 +49,8 @@ def adaptive_maps(images: torch.Tensor, width: int = 7, n_iterations: int = 5) -
 
 
 def adaptive_combine(images: torch.Tensor, width: int = 7, n_iterations: int = 5) -> torch.Tensor:
-    """Complex image ``sum_c s_c^* x_c`` with `adaptive_maps` s: matched to the signal, phase kept, noise not rectified.
+    """Complex image ``sum_c s_c^* x_c`` with `adaptive_maps` s: matched to the signal, phase kept, noise not
+    rectified.
 
     images: (coil, z, y, x). Returns (z, y, x).
     """
@@ -61,4 +66,4 @@ def _box_mean(images: torch.Tensor, box: list[int]) -> torch.Tensor:
     """Mean over a box about each pixel, of the pixels inside the image."""
     planes = torch.view_as_real(images).movedim(-1, 0).flatten(0, 1)
     mean = avg_pool3d(planes, box, stride=1, padding=[side // 2 for side in box], count_include_pad=False)
-    return torch.complex(*mean.unflatten(0, (2, -1)))
+    return torch.complex(*mean.chunk(2))

@@ -16,7 +16,7 @@ Shape = tuple[int, int, int]
 
 
 class EspiritMaps(NamedTuple):
-    """Maps (set, coil, z, y, x) of unit norm over the coils, and their eigenvalues (set, z, y, x) between 0 and 1."""
+    """Maps (set, coil, z, y, x) of unit norm over coils, their eigenvalues (set, z, y, x) from 0 to 1."""
 
     maps: torch.Tensor
     eigenvalues: torch.Tensor
@@ -34,27 +34,27 @@ def espirit(
 ) -> EspiritMaps:
     """Coil maps s(x): eigenvectors of ``G(x) s(x) = lambda(x) s(x)`` with the largest eigenvalues.
 
-    G(x) is how the space of calibration patches (see `espirit_kernels`) looks at pixel x. Where there is signal that
-    n_maps sets explain, lambda is close to 1; where there is none, smaller, and maps are cropped to zero there.
+    G(x) is how the space of calibration patches (see `espirit_kernels`) looks at pixel x. Where there is
+    signal that n_maps sets explain, lambda is close to 1; where there is none, smaller, and maps are cropped
+    to zero there.
 
-    calibration: (coil, kz, ky, kx), the fully sampled centre of k-space, of any size, kz = 1 in 2-D. More than about 24
-    samples an axis cost time and give little. shape: (z, y, x) of the maps.
-    kernel_width: k-space samples a patch spans along each axis longer than one.
-    threshold: singular values below this share of the largest are left out; "auto": those noise of the level found in
-    the data can make, and at least those below 0.02.
-    crop: maps are zero where their own eigenvalue is smaller; 0 keeps all.
-    n_maps: sets of maps; two or more describe folded-in anatomy and fat or motion beside the main signal.
-    backend: "sigpy" runs SigPy's EspiritCalib instead (reference; one set, at most 100 power iterations, the
-    threshold must be a number, and the calibration is cut to its shortest side).
+    calibration: (coil, kz, ky, kx), the fully sampled centre of k-space, of any size, kz = 1 in 2-D. More
+    than about 24 samples an axis cost time and give little. shape: (z, y, x) of the maps. kernel_width:
+    k-space samples a patch spans along each axis longer than one. threshold: singular values below this share
+    of the largest are left out; "auto": those noise of the level found in the data can make, and at least
+    those below 0.02. crop: maps are zero where their own eigenvalue is smaller; 0 keeps all. n_maps: sets of
+    maps; two or more describe folded-in anatomy and fat or motion beside the main signal. backend: "sigpy"
+    runs SigPy's EspiritCalib instead (reference; one set, at most 100 power iterations, the threshold must be
+    a number, and the calibration is cut to its shortest side).
 
-    The phase of each set at each pixel is free: here the first principal coil of the calibration sees it as real
-    and positive. One coil has nothing to calibrate: its map and eigenvalues are 1 everywhere.
+    The phase of each set at each pixel is free: here the first principal coil of the calibration sees it as
+    real and positive. One coil has nothing to calibrate: its map and eigenvalues are 1 everywhere.
 
     Raises CalibrationError where patches are larger than the calibration or fewer than they have samples
     (each axis of 2 kernel_width - 1 samples is enough), and on zero or non-finite data.
 
-    Uecker et al. 2014, doi:10.1002/mrm.24751. Ours: the eigenvectors by a coarse-to-fine iteration in place of a
-    decomposition of each pixel, and the automatic threshold.
+    Uecker et al. 2014, doi:10.1002/mrm.24751. Ours: the eigenvectors by a coarse-to-fine iteration in place
+    of a decomposition of each pixel, and the automatic threshold.
     """
     widths = _checked_widths(calibration, shape, kernel_width)
     n_coils = len(calibration)
@@ -92,8 +92,9 @@ def _checked_widths(calibration: torch.Tensor, shape: Shape, kernel_width: int) 
     if too_large or min(positions) < 1 or math.prod(positions) < z * y * x:
         wanted = tuple(min(2 * kernel_width - 1, length) for length in shape)
         raise CalibrationError(
-            f"espirit: expected calibration of at least {wanted} and at most {tuple(shape)} samples (kz, ky, kx) "
-            f"for kernels of {kernel_width}, got {sizes}; give more calibration lines or a smaller kernel_width"
+            f"espirit: expected calibration of at least {wanted} and at most {tuple(shape)} samples "
+            f"(kz, ky, kx) for kernels of {kernel_width}, got {sizes}; "
+            "give more calibration lines or a smaller kernel_width"
         )
     return z, y, x
 

@@ -1,7 +1,8 @@
 """Dominant eigenvectors of every pixel's coil covariance: the image half of ESPIRiT.
 
-No pixel's matrix is formed. Along a line of the image ``G(x) v(x) = sum_q H_q D(q, x) v(x)`` over the nodes q: one
-matrix product for the whole line. Exact eigenvectors on a coarse grid start an iteration on finer and finer ones.
+No pixel's matrix is formed. Along a line of the image ``G(x) v(x) = sum_q H_q D(q, x) v(x)`` over the nodes
+q: one matrix product for the whole line. Exact eigenvectors on a coarse grid start an iteration on finer and
+finer ones.
 
 The iteration is real: a coil vector is its real parts, then its imaginary parts, and a Hermitian matrix the
 symmetric ``[[Re, -Im], [Im, Re]]``. Nothing is lost, since a Krylov space of a Hermitian matrix needs only
@@ -28,8 +29,8 @@ def dominant_eigenvectors(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Eigenvectors (set, coil, z, y, x) of G and their eigenvalues (set, z, y, x), the largest first.
 
-    nodes: (pz, py, px, coil, coil), see `covariance_nodes`; shape: (z, y, x); virtual_coil: (coil,), whose phase
-    the vectors take, see `reference_phase`.
+    nodes: (pz, py, px, coil, coil), see `covariance_nodes`; shape: (z, y, x); virtual_coil: (coil,), whose
+    phase the vectors take, see `reference_phase`.
     """
     vectors, values = _exact(_PixelGrid(nodes, shape, EXACT_STEP), n_maps)
     real_nodes = torch.cat(
@@ -62,7 +63,10 @@ class _PixelGrid:
 
     def on_lines(self, block: slice) -> torch.Tensor:
         """H, what is left of G on these lines: (line, px, coil, coil)."""
-        return torch.tensordot(self.line_weights[block].to(self.nodes.dtype), self.nodes, dims=1)
+        lines: torch.Tensor = torch.tensordot(
+            self.line_weights[block].to(self.nodes.dtype), self.nodes, dims=1
+        )
+        return lines
 
 
 def _weights_on_axis(nodes: torch.Tensor, axis: int, length: int, count: int) -> torch.Tensor:
@@ -74,17 +78,20 @@ def _exact(grid: _PixelGrid, n_maps: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The leading eigenpairs of every matrix on a grid, by dense decomposition."""
     vectors, values = [], []
     for block in grid.blocks():
-        matrices = torch.einsum("lqij,qx->lxij", grid.on_lines(block), grid.pixel_weights.to(grid.nodes.dtype))
+        matrices = torch.einsum(
+            "lqij,qx->lxij", grid.on_lines(block), grid.pixel_weights.to(grid.nodes.dtype)
+        )
         value, vector = torch.linalg.eigh(matrices)
         values.append(value[..., -n_maps:].flip(-1).permute(2, 0, 1))
         vectors.append(vector[..., -n_maps:].flip(-1).permute(3, 2, 0, 1))
-    planes = grid.counts[:2]
-    return torch.cat(vectors, 2).unflatten(2, planes), torch.cat(values, 1).unflatten(1, planes)
+    n_coils = len(grid.nodes[0, 0])
+    return (
+        torch.cat(vectors, 2).reshape(n_maps, n_coils, *grid.counts),
+        torch.cat(values, 1).reshape(n_maps, *grid.counts),
+    )
 
 
-def _refined(
-    coarse: torch.Tensor, grid: _PixelGrid, n_iterations: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _refined(coarse: torch.Tensor, grid: _PixelGrid, n_iterations: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Eigenpairs on `grid`, from packed vectors (set, 2 coil, z, y, x) on a coarser one."""
     fine = interpolate(coarse, grid.counts, mode="trilinear", align_corners=True)
     lines = fine.flatten(2, 3)
@@ -100,7 +107,7 @@ def _refined(
             value.copy_(pair[1])
             real, imaginary = pair[0].chunk(2, dim=1)
             found += [pair[0], torch.cat([-imaginary, real], 1)]
-    return fine, values.unflatten(1, grid.counts[:2])
+    return fine, values.reshape(-1, *grid.counts)
 
 
 def _improved(
@@ -108,8 +115,9 @@ def _improved(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One step towards the dominant eigenvectors that are orthogonal to those `found`: (vectors, values).
 
-    The best vector of span{v, G v} (Rayleigh-Ritz, 2 x 2 in closed form), and G once more on that: a second-order
-    power iteration. start: (line, 2 coil, x); product: (line, 2 coil, px * 2 coil); weights: (px, x).
+    The best vector of span{v, G v} (Rayleigh-Ritz, 2 x 2 in closed form), and G once more on that: a
+    second-order power iteration. start: (line, 2 coil, x); product: (line, 2 coil, px * 2 coil); weights:
+    (px, x).
     """
 
     def times_covariance(vectors: torch.Tensor) -> torch.Tensor:

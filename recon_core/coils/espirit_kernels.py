@@ -1,9 +1,9 @@
 """From calibration data to the coil covariance of every pixel: the k-space half of ESPIRiT.
 
-Patches of k-space lie in a low-dimensional space with projector ``P = U U^H``. Where the coil vector of a pixel x
-agrees with it, it is kept by ``G(x) = (1/K) sum_r u_r(x) u_r(x)^H``, u_r(x) being the Fourier series of kernel r and K
-the samples of a patch. G is a trigonometric polynomial of degree k - 1 along each axis, so that its values at 2k - 1
-nodes hold all of it, and real Dirichlet weights give it anywhere else.
+Patches of k-space lie in a low-dimensional space with projector ``P = U U^H``. Where the coil vector of a
+pixel x agrees with it, it is kept by ``G(x) = (1/K) sum_r u_r(x) u_r(x)^H``, u_r(x) being the Fourier series
+of kernel r and K the samples of a patch. G is a trigonometric polynomial of degree k - 1 along each axis, so
+that its values at 2k - 1 nodes hold all of it, and real Dirichlet weights give it anywhere else.
 """
 
 import math
@@ -22,8 +22,8 @@ LEAST_THRESHOLD = 0.02
 def signal_kernels(calibration: torch.Tensor, widths: Widths, threshold: Threshold) -> torch.Tensor:
     """Orthonormal basis U of the patches with singular values above `threshold`: (coil, kz, ky, kx, rank).
 
-    The eigenvectors come from the smaller of the two Gram matrices of the patches B, ``B B^H`` or ``B^H B`` (then
-    ``U = B V / s``).
+    The eigenvectors come from the smaller of the two Gram matrices of the patches B, ``B B^H`` or ``B^H B``
+    (then ``U = B V / s``).
     """
     columns = _patches(calibration, widths)
     singular, vectors = _singular_vectors(columns)
@@ -84,7 +84,8 @@ def _singular_vectors(columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
 def _noise_cutoff(singular: torch.Tensor, shape: tuple[int, ...], widths: Widths) -> torch.Tensor:
     """The largest singular value noise alone would have, judged by the smallest ones, which are noise.
 
-    Parallel analysis (Horn 1965, doi:10.1007/BF02289447) on patches, whose overlap the Marchenko-Pastur law ignores.
+    Parallel analysis (Horn 1965, doi:10.1007/BF02289447) on patches, whose overlap the Marchenko-Pastur law
+    ignores.
     """
     quantile, largest = _noise_spectrum(shape, widths)
     return torch.maximum(singular[len(singular) // 10] * (largest / quantile), LEAST_THRESHOLD * singular[-1])
