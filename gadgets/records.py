@@ -127,6 +127,8 @@ class ImageSeries:
     """The acquisition header (`HEADER_DTYPE`) the geometry and counters are taken from."""
     encoding: Encoding
     """`encoding.recon_fov_mm` is always the field of view of `data`."""
+    image_type: int = ismrmrd.IMTYPE_COMPLEX
+    """MRD's number for magnitude, phase, real, imaginary or complex."""
     series_index: int = 0
     series_name: str = ""
     meta: dict[str, str | list[str]] = field(default_factory=dict)

@@ -1,0 +1,92 @@
+"""The reference lines of a scan, kept for the images they calibrate."""
+
+from collections.abc import Container, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from gadgets.encoding import Encoding
+from gadgets.kspace_buffer import KSpaceBuffer
+from recon_core.calibration import calibration_block
+from recon_core.coils.compression import apply_coil_matrix
+
+Key = tuple[int, ...]
+"""An image's counters in the order of `sort_by`, then its encoding space."""
+
+
+class _Calibration(NamedTuple):
+    data: torch.Tensor | None
+    encoding: Encoding
+
+
+class CalibrationLines:
+    """Reference lines by image; an image without its own takes the latest of its slice."""
+
+    def __init__(self, sort_by: Sequence[str]) -> None:
+        self.begun: dict[Key, KSpaceBuffer] = {}
+        self._ready: dict[Key, _Calibration] = {}
+        self._slice = sort_by.index("slice") if "slice" in sort_by else None
+        self._replaced = [i for i, counter in enumerate(sort_by) if counter in ("repetition", "average")]
+
+    def take(self, key: Key, image: KSpaceBuffer, images_begun: Container[Key]) -> torch.Tensor | None:
+        """The calibration data `(coil, kz, ky, kx)` for an image that is complete."""
+        if key in self.begun:
+            lines = self.begun.pop(key)
+            _fill_from(image, lines)
+            self._keep(key, lines)
+        else:
+            for other in [other for other in self.begun if self._same_slice(other, key)]:
+                if other not in images_begun:
+                    self._keep(other, self.begun.pop(other))
+        candidates = [other for other in self._ready if self._same_slice(other, key)]
+        if not candidates:
+            return None
+        wanted = self._without_repetition(key)
+        # The last of the best: dict order is the order of arrival.
+        best = max(reversed(candidates), key=lambda other: _n_equal(other, wanted))
+        data, encoding = self._ready[best]
+        if data is not None and not _is_same_field_of_view(encoding, image.encoding):
+            image.notes["reference lines not used: their field of view is not that of the image"] = None
+            return None
+        return data
+
+    def _keep(self, key: Key, lines: KSpaceBuffer) -> None:
+        kept = self._without_repetition(key)
+        self._ready.pop(kept, None)
+        self._ready[kept] = _Calibration(_fully_sampled(lines), lines.encoding)
+
+    def _same_slice(self, key: Key, other: Key) -> bool:
+        return self._slice is None or key[self._slice] == other[self._slice]
+
+    def _without_repetition(self, key: Key) -> Key:
+        return tuple(-1 if i in self._replaced else counter for i, counter in enumerate(key))
+
+
+def _fill_from(image: KSpaceBuffer, lines: KSpaceBuffer) -> None:
+    """Fill holes in a block of reference lines with the image's own, where these were not flagged as both."""
+    z, y = np.nonzero(lines.lines)
+    box = slice(z.min(), z.max() + 1), slice(y.min(), y.max() + 1)
+    holes = image.lines[box] & ~lines.lines[box]
+    if holes.any():
+        lines.averaged()[box][holes] = image.averaged()[box][holes]
+        lines.sampled[box][holes] = image.sampled[box][holes]
+
+
+def _fully_sampled(lines: KSpaceBuffer) -> torch.Tensor | None:
+    block = calibration_block(torch.from_numpy(lines.sampled))
+    if block is None:
+        return None
+    z, y, x = block
+    data = torch.from_numpy(lines.averaged()[z, y, :, x].copy()).movedim(2, 0)
+    return data if lines.coil_matrix is None else apply_coil_matrix(lines.coil_matrix, data)
+
+
+def _n_equal(key: Key, other: Key) -> int:
+    return sum(a == b for a, b in zip(key, other, strict=True))
+
+
+def _is_same_field_of_view(encoding: Encoding, other: Encoding) -> bool:
+    """Whether the steps between samples agree along every axis that is encoded."""
+    lengths = zip(encoding.encoded_fov_mm, other.encoded_fov_mm, encoding.encoded_matrix, strict=True)
+    return all(n == 1 or abs(fov - wanted) <= 0.01 * wanted for fov, wanted, n in lengths)

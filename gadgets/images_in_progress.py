@@ -1,0 +1,200 @@
+"""The images of a scan that have begun and are not complete."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from gadgets.calibration_lines import CalibrationLines, Key
+from gadgets.encoding_spaces import CALIBRATING, COUNTER_NAMES, EncodingSpaces, counters_of
+from gadgets.gadget import Context
+from gadgets.kspace_buffer import KSpaceBuffer
+from gadgets.records import KSpace, Readouts
+from gadgets.sampling_pattern import missing_lines
+from recon_core.coils.compression import apply_coil_matrix
+from recon_core.errors import InputError
+
+NOT_FOR_IMAGES = (
+    "IS_NOISE_MEASUREMENT",
+    "IS_NAVIGATION_DATA",
+    "IS_PHASECORR_DATA",
+    "IS_HPFEEDBACK_DATA",
+    "IS_DUMMYSCAN_DATA",
+    "IS_RTFEEDBACK_DATA",
+    "IS_SURFACECOILCORRECTIONSCAN_DATA",
+    "IS_PHASE_STABILIZATION_REFERENCE",
+    "IS_PHASE_STABILIZATION",
+)
+COMPLETING = ("LAST_IN_SLICE", "LAST_IN_REPETITION", "LAST_IN_MEASUREMENT")
+NO_FLAG_NOTE = "no last-in-slice flag: reconstructed when the stream ended"
+
+
+class ImagesInProgress:
+    """Sorts readouts into one k-space per image and gives each out when it is complete."""
+
+    def __init__(self, sort_by: Sequence[str], trigger: str | None, max_bytes: int, context: Context) -> None:
+        self._sort_by, self._trigger, self._max_bytes, self._context = sort_by, trigger, max_bytes, context
+        self._key_columns = [COUNTER_NAMES.index(counter) for counter in sort_by]
+        self._begun: dict[Key, KSpaceBuffer] = {}
+        self._calibration = CalibrationLines(sort_by)
+        self._spaces = EncodingSpaces(context)
+        self._last_trigger: int | None = None
+        self._n_images = 0
+        self._too_few = ""
+
+    def add(self, block: Readouts) -> Iterator[KSpace]:
+        """Take a block; yield the images it completes."""
+        for run in self._uninterrupted(block):
+            readouts = run
+            if run.flagged(*NOT_FOR_IMAGES).any():
+                readouts = run.select(~run.flagged(*NOT_FOR_IMAGES))
+            if self._trigger is not None and len(readouts):
+                yield from self._triggered(readouts)
+            if len(readouts):
+                self._sort(readouts)
+            if self._trigger is None:
+                yield from self._flagged_complete(run)
+
+    def finish(self) -> Iterator[KSpace]:
+        """Yield what the stream left open. Raises InputError when there was no image in it at all."""
+        for key, image in list(self._begun.items()):
+            if not _holds_centre(image):
+                self._too_few = (
+                    f", but {int(image.lines.sum())} lines that do not reach the centre of k-space"
+                )
+                self._context.logger.warning("image given up: it has only lines off the centre of k-space")
+                continue
+            if self._trigger is None:
+                image.notes[NO_FLAG_NOTE] = None
+                self._context.logger.warning(NO_FLAG_NOTE)
+            yield self._complete(key)
+        if not self._n_images:
+            raise InputError(
+                "Accumulate: expected imaging readouts, got no readouts that make an "
+                f"image{self._too_few}; check that the scan was sent whole"
+            )
+
+    def _uninterrupted(self, block: Readouts) -> Iterator[Readouts]:
+        """The block cut after each readout that may complete an image, or where the trigger's counter changes."""
+        if self._trigger is None:
+            ends = np.flatnonzero(block.flagged(*COMPLETING)) + 1
+        else:
+            values = counters_of(block)[:, COUNTER_NAMES.index(self._trigger)]
+            ends = np.flatnonzero(values[1:] != values[:-1]) + 1
+        if not len(ends):
+            yield block
+            return
+        for start, stop in zip((0, *ends), (*ends, len(block)), strict=True):
+            if start < stop:
+                yield block.select(slice(start, stop))
+
+    def _sort(self, readouts: Readouts) -> None:
+        counters = counters_of(readouts)
+        keys = np.column_stack([counters[:, self._key_columns], readouts.headers["encoding_space_ref"]])
+        if (keys == keys[0]).all():
+            self._put(tuple(keys[0].tolist()), readouts)
+            return
+        _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        for number in np.argsort(first):
+            which = group.reshape(-1) == number
+            self._put(tuple(keys[first[number]].tolist()), readouts.select(which))
+
+    def _put(self, key: Key, readouts: Readouts) -> None:
+        """Readouts of one image, to its k-space, its calibration lines, or both."""
+        self._spaces.check(key[-1], readouts)
+        if not readouts.flagged(*CALIBRATING).any():
+            self._buffer(self._begun, key, readouts).add(readouts)
+            return
+        calibrates = readouts.flagged(*CALIBRATING)
+        self._buffer(self._calibration.begun, key, readouts).add(readouts.select(calibrates))
+        imaging = readouts.flagged("IS_PARALLEL_CALIBRATION_AND_IMAGING") | ~calibrates
+        if imaging.any():
+            self._buffer(self._begun, key, readouts).add(readouts.select(imaging))
+
+    def _buffer(self, begun: dict[Key, KSpaceBuffer], key: Key, readouts: Readouts) -> KSpaceBuffer:
+        if key not in begun:
+            encoding, n_coils = self._spaces[key[-1]], readouts.data.shape[1]
+            all_begun = [*self._begun.values(), *self._calibration.begun.values()]
+            n_bytes = sum(KSpaceBuffer.n_bytes(b.encoding, b.data.shape[2]) for b in all_begun)
+            n_bytes += KSpaceBuffer.n_bytes(encoding, n_coils)
+            if n_bytes > self._max_bytes:
+                raise InputError(
+                    f"Accumulate: expected images in progress of at most {self._max_bytes} bytes, got {n_bytes} "
+                    f"for {len(all_begun) + 1} of {encoding.encoded_matrix} with {n_coils} channels; "
+                    "raise max_bytes, or check the matrix size and the last-in-slice flags"
+                )
+            begun[key] = KSpaceBuffer(encoding, n_coils)
+        return begun[key]
+
+    def _triggered(self, readouts: Readouts) -> Iterator[KSpace]:
+        assert self._trigger is not None
+        value = int(counters_of(readouts)[0, COUNTER_NAMES.index(self._trigger)])
+        if self._last_trigger not in (None, value):
+            yield from [self._complete(key) for key in list(self._begun)]
+        self._last_trigger = value
+
+    def _flagged_complete(self, run: Readouts) -> Iterator[KSpace]:
+        """The images that the last readout of a run completes."""
+        last = run.select(slice(len(run) - 1, None))
+        if last.flagged("LAST_IN_MEASUREMENT")[0]:
+            complete = list(self._begun)
+        elif not last.flagged(*COMPLETING)[0] or not self._is_last_average(last):
+            complete = []
+        elif last.flagged("LAST_IN_REPETITION")[0]:
+            complete = [key for key in self._begun if self._same_repetition(key, last)]
+        else:
+            key = self._key_of(last)
+            complete = [key] if key in self._begun and self._is_whole(self._begun[key]) else []
+        for key in complete:
+            yield self._complete(key)
+
+    def _key_of(self, readout: Readouts) -> Key:
+        counters = counters_of(readout)[0, self._key_columns].tolist()
+        return (*counters, int(readout.headers["encoding_space_ref"][0]))
+
+    def _same_repetition(self, key: Key, readout: Readouts) -> bool:
+        if "repetition" not in self._sort_by:
+            return True
+        column = self._sort_by.index("repetition")
+        return key[column] == self._key_of(readout)[column]
+
+    def _is_last_average(self, readout: Readouts) -> bool:
+        """Whether every counter that is averaged over, `average` as a rule, has reached its limit."""
+        limits = self._spaces[int(readout.headers["encoding_space_ref"][0])].limits
+        counters = dict(zip(COUNTER_NAMES, counters_of(readout)[0].tolist(), strict=True))
+        averaged = {"average", "slice", "contrast", "phase", "repetition", "set"} - set(self._sort_by)
+        return all(name not in limits or counters[name] >= limits[name].maximum for name in averaged)
+
+    def _is_whole(self, image: KSpaceBuffer) -> bool:
+        """Whether all lines are there; asked in 3-D only, where scanners flag the last line of every partition."""
+        return image.data.shape[0] == 1 or missing_lines(image.lines, image.encoding).n_missing == 0
+
+    def _complete(self, key: Key) -> KSpace:
+        image = self._begun.pop(key)
+        n_missing, n_expected = missing_lines(image.lines, image.encoding)
+        if n_missing:
+            note = f"{n_missing} of {n_expected} lines missing"
+            self._context.logger.warning(note)
+            image.notes[note] = None
+        data = torch.from_numpy(image.averaged()).movedim(2, 0).to(self._context.device)
+        calibration = self._calibration.take(key, image, self._begun)
+        if image.coil_matrix is not None:
+            data = apply_coil_matrix(image.coil_matrix.to(data), data)
+        self._n_images += 1
+        return KSpace(
+            data=data,
+            sampled=torch.from_numpy(image.sampled).to(data.device),
+            header=image.nearest_to_centre(),
+            encoding=image.encoding,
+            calibration=None if calibration is None else calibration.to(data.device),
+            notes=tuple(image.notes),
+        )
+
+
+def _holds_centre(image: KSpaceBuffer) -> bool:
+    """Whether there are lines on either side of the centre of k-space, as every image needs."""
+    places = np.argwhere(image.lines)
+    return all(
+        n == 1 or along.min() <= n // 2 <= along.max()
+        for n, along in zip(image.lines.shape, places.T, strict=True)
+    )
