@@ -45,7 +45,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Building the environment in $(VENV) (once; torch is large)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) pip hatchling editables
-	@$(PIP) $(if $(TORCH_INDEX),--retries 1 --extra-index-url $(TORCH_INDEX)) torch
+	@$(PIP) --no-deps $(if $(TORCH_INDEX),--retries 1 --extra-index-url $(TORCH_INDEX)) torch
 	@$(PIP) --no-build-isolation --group dev --editable .
 	@touch $@
 

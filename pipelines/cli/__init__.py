@@ -1,0 +1,67 @@
+"""The `reconstream` command: one file each command, whose heavy imports wait until it runs."""
+
+import logging
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.demo import demo
+from pipelines.cli.doctor import doctor
+from pipelines.cli.gadgets import app as gadgets_app
+from pipelines.cli.importing import import_
+from pipelines.cli.inspecting import inspect
+from pipelines.cli.recipes import app as recipes_app
+from pipelines.cli.recon import recon
+from pipelines.cli.replay import replay
+from pipelines.cli.send import send
+from pipelines.cli.serve import serve
+from recon_core.errors import ReconstreamError
+
+app = typer.Typer(
+    name="reconstream",
+    help="MRI reconstruction: ISMRMRD readouts in, images out, inline or offline.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(recon)
+app.command()(serve)
+app.command()(send)
+app.command()(replay)
+app.command()(inspect)
+app.add_typer(recipes_app, name="recipes")
+app.add_typer(gadgets_app, name="gadgets")
+app.command("import")(import_)
+app.command()(doctor)
+app.command()(demo)
+
+DEBUG_VARIABLE = "RECONSTREAM_DEBUG"
+
+
+@app.callback()
+def options(
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", envvar=DEBUG_VARIABLE, help="Log everything, and show where errors arose."),
+    ] = False,
+) -> None:
+    """MRI reconstruction: ISMRMRD readouts in, images out, inline or offline."""
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
+    logging.basicConfig(
+        stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING
+    )
+    logging.getLogger("reconstream").setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+def main() -> None:
+    """Run the command. What the user can act on comes as one line, with exit code 1."""
+    try:
+        app()
+    except (ReconstreamError, OSError) as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        print(f"reconstream: {error}", file=sys.stderr)
+        sys.exit(1)

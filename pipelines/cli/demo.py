@@ -1,0 +1,36 @@
+"""`reconstream demo`: the whole path on simulated data."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.options import AsJson
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Directory for the images.")] = Path("demo"),
+    as_json: AsJson = False,
+) -> None:
+    """Simulate a scan, stream it through a server over TCP, and compare its images with the truth."""
+    from pipelines.cli.terminal import print_json
+    from pipelines.demo import run_demo
+
+    result = run_demo(out)
+    if as_json:
+        print_json(result)
+        return
+    print(
+        f"Simulated head: {result.scan}.\n{result.megabytes:.0f} MB over TCP to a server on this machine.\n"
+    )
+    print(f"{'recipe':18}{'first byte to':>15}{'last readout':>15}{'NRMSE':>9}{'PSNR':>10}{'SSIM':>8}")
+    print(f"{'':18}{'last image':>15}{'to last image':>15}")
+    for trial in result.trials:
+        print(
+            f"{trial.recipe:18}{trial.first_byte_to_last_image_s:13.2f} s"
+            f"{1e3 * trial.last_readout_to_image_s:12.0f} ms"
+            f"{trial.nrmse:9.4f}{trial.psnr_db:7.1f} dB{trial.ssim:8.4f}"
+        )
+    print("\nErrors are against the simulated object as noise-whitened coils see it, intensity scale fitted.")
+    print(f"Images: {', '.join(str(file) for trial in result.trials for file in trial.files)}")
+    print(f"Truth, reconstructions and errors side by side: {result.comparison}")
