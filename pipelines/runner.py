@@ -1,11 +1,12 @@
 """Runs a recipe's gadgets over a stream: chained in tests, each in its own thread when serving."""
 
 import contextvars
-import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from contextlib import suppress
+from functools import partial
+from typing import Any, NamedTuple
 
 import ismrmrd
 
@@ -28,9 +29,10 @@ def run(recipe: Recipe, items: Iterable[Any], context: Context) -> Iterator[Any]
 def run_threaded(recipe: Recipe, items: Iterable[Any], context: Context) -> Iterator[Any]:
     """Run every gadget in its own thread behind a bounded queue, yielding results as they come.
 
-    Bypassed items overtake no one and wait for no one. The first failure, in a gadget or in `items`, stops
-    all threads and is raised here: a gadget's as GadgetError with recipe, gadget and scan counter. Closing
-    the generator early stops the threads too.
+    Bypassed items overtake no one and wait for no one. A failure, in a gadget or in `items`, is raised here
+    after the results of all that came before it: a gadget's as GadgetError with recipe, gadget and scan
+    counter. Then, as when the generator is closed early, all threads end, but for the one that is waiting
+    for the next of `items`: that ends when the wait does.
     """
     line = _ProductionLine(recipe, context)
     try:
@@ -76,6 +78,8 @@ def _guarded(recipe: str, gadget: Gadget, items: Iterator[Any], context: Context
         context.logger.debug("%s failed", type(gadget).__name__, exc_info=error)
         reason = error if isinstance(error, ReconstreamError) else f"{type(error).__name__}: {error}"
         raise GadgetError(recipe, type(gadget).__name__, counter.last, str(reason)) from error
+    for _ in items:  # a gadget that ends early must not hold up, or lose, what is not its own
+        pass
 
 
 def _accepted(gadget: Gadget, items: Iterable[Any], bypass: Callable[[Any], None]) -> Iterator[Any]:
@@ -94,98 +98,112 @@ def _accepted(gadget: Gadget, items: Iterable[Any], bypass: Callable[[Any], None
 
 def _chained(recipe: str, gadget: Gadget, items: Iterable[Any], context: Context) -> Iterator[Any]:
     passed: deque[Any] = deque()
-    for result in _guarded(recipe, gadget, _accepted(gadget, items, passed.append), context):
-        while passed:
-            yield passed.popleft()
-        yield result
+    try:
+        for result in _guarded(recipe, gadget, _accepted(gadget, items, passed.append), context):
+            while passed:
+                yield passed.popleft()
+            yield result
+    except Exception:
+        yield from passed
+        raise
     yield from passed
 
 
 _END = object()
 
 
+class _Failure(NamedTuple):
+    """Travels down the line behind all that was made before it."""
+
+    error: BaseException
+
+
 class _Stopped(Exception):  # noqa: N818 - a signal between the threads of one line, never an error
-    """Another thread failed or the consumer left."""
+    """The consumer has left."""
 
 
 class _Pipe:
-    """A bounded queue whose waits end when the line stops."""
+    """A bounded queue with one thread at each end, both released when the line stops."""
 
-    def __init__(self, stopped: threading.Event) -> None:
-        self._queue: queue.Queue[Any] = queue.Queue(QUEUE_SIZE)
-        self._stopped = stopped
+    def __init__(self) -> None:
+        self._items: deque[Any] = deque()
+        self._changed = threading.Condition()
+        self._stopped = False
 
     def put(self, item: Any) -> None:
-        while not self._stopped.is_set():
-            try:
-                return self._queue.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-        raise _Stopped
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or len(self._items) < QUEUE_SIZE)
+            if self._stopped:
+                raise _Stopped
+            self._items.append(item)
+            self._changed.notify()
+
+    def get(self) -> Any:
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._items)
+            if self._stopped:
+                raise _Stopped
+            self._changed.notify()
+            return self._items.popleft()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
 
     def __iter__(self) -> Iterator[Any]:
-        while not self._stopped.is_set():
-            try:
-                item = self._queue.get(timeout=0.1)
-            except queue.Empty:
-                continue
-            if item is _END:
-                return
+        while (item := self.get()) is not _END:
+            if isinstance(item, _Failure):
+                raise item.error
             yield item
-        raise _Stopped
 
 
 class _ProductionLine:
+    """The threads of one scan: a source, then the gadgets, with a pipe behind each."""
+
     def __init__(self, recipe: Recipe, context: Context) -> None:
         self._recipe, self._context = recipe, context
-        self._stopped = threading.Event()
-        self._failure: BaseException | None = None
-        self._failure_lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
+        self._pipes: list[_Pipe] = []
+        self._gadget_threads: list[threading.Thread] = []
 
     def results(self, items: Iterable[Any]) -> Iterator[Any]:
-        pipe = _Pipe(self._stopped)
-        self._start("source", self._feed, items, pipe)
+        pipe = self._pipe()
+        self._start("source", lambda _bypass: iter(items), pipe)
         for gadget in self._recipe.gadgets:
-            source, pipe = pipe, _Pipe(self._stopped)
-            self._start(type(gadget).__name__, self._work, gadget, source, pipe)
-        try:
-            yield from pipe
-        except _Stopped:
-            self.stop()
-            assert self._failure is not None
-            raise self._failure from None
+            source, pipe = pipe, self._pipe()
+            work = partial(self._work, gadget, source)
+            self._gadget_threads.append(self._start(type(gadget).__name__, work, pipe))
+        yield from pipe
 
     def stop(self) -> None:
-        self._stopped.set()
-        for thread in self._threads:
+        """End the gadgets; the source may be waiting for its peer, and ends when that wait does."""
+        for pipe in self._pipes:
+            pipe.stop()
+        for thread in self._gadget_threads:
             thread.join()
 
-    def _start(self, name: str, target: Callable[..., None], *arguments: Any) -> None:
-        context = contextvars.copy_context()
-        thread = threading.Thread(
-            target=context.run, args=(self._until_failure, target, *arguments), name=name, daemon=True
-        )
-        self._threads.append(thread)
+    def _pipe(self) -> _Pipe:
+        self._pipes.append(_Pipe())
+        return self._pipes[-1]
+
+    def _work(self, gadget: Gadget, source: _Pipe, bypass: Callable[[Any], None]) -> Iterator[Any]:
+        return _guarded(self._recipe.name, gadget, _accepted(gadget, source, bypass), self._context)
+
+    def _start(self, name: str, work: Callable[..., Iterator[Any]], pipe: _Pipe) -> threading.Thread:
+        target, context = partial(self._fill, pipe, work), contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(target,), name=name, daemon=True)
         thread.start()
+        return thread
 
-    def _until_failure(self, target: Callable[..., None], *arguments: Any) -> None:
-        try:
-            target(*arguments)
-        except _Stopped:
-            pass
-        except BaseException as error:  # noqa: BLE001 - handed to the consumer, which raises it
-            with self._failure_lock:
-                self._failure = self._failure or error
-            self._stopped.set()
-
-    def _feed(self, items: Iterable[Any], pipe: _Pipe) -> None:
-        for item in items:
-            pipe.put(item)
-        pipe.put(_END)
-
-    def _work(self, gadget: Gadget, source: _Pipe, pipe: _Pipe) -> None:
-        accepted = _accepted(gadget, source, pipe.put)
-        for result in _guarded(self._recipe.name, gadget, accepted, self._context):
-            pipe.put(result)
-        pipe.put(_END)
+    @staticmethod
+    def _fill(pipe: _Pipe, work: Callable[..., Iterator[Any]]) -> None:
+        """Put what `work` makes, and what it lets pass, into `pipe`, then the end or the failure."""
+        with suppress(_Stopped):
+            try:
+                for result in work(pipe.put):
+                    pipe.put(result)
+                pipe.put(_END)
+            except _Stopped:
+                raise
+            except BaseException as error:  # noqa: BLE001 - handed to the consumer, which raises it
+                pipe.put(_Failure(error))
