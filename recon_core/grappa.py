@@ -37,7 +37,7 @@ def grappa_weights(
     acceleration: tuple[int, int],
     *,
     kernel: tuple[int, int, int] = (2, 4, 5),
-    regularisation: float = 1e-3,
+    regularisation: float = 5e-4,
 ) -> GrappaWeights:
     """Weights W = (SᴴS + λI)⁻¹ SᴴT from every window of a fully sampled block, λ = regularisation·tr(SᴴS)/n.
 
