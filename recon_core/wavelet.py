@@ -60,7 +60,7 @@ class Wavelet(LinearOperator):
         self._doubled = {axis: torch.cat([matrix, matrix], dim=1) for axis, matrix in finest.items()}
 
     def shifted(self, shift: Sequence[int]) -> Wavelet:
-        """The transform of the image rolled by `shift` (z, y, x) along the axes transformed, at no extra cost."""
+        """The transform of the image rolled by `shift` (z, y, x) along the axes it transforms."""
         if not self.levels:
             return self
         moved = copy.copy(self)
