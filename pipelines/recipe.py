@@ -7,18 +7,24 @@ from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import ismrmrd
 import msgspec
 
 from gadgets.gadget import Gadget
-from gadgets.records import ImageSeries, Readouts
+from gadgets.records import ImageSeries, KSpace, Readouts
 from gadgets.registry import known_gadgets
 from recon_core.errors import RecipeError
 
-STREAM_INPUTS: tuple[type, ...] = (Readouts, ismrmrd.Acquisition, ismrmrd.Image, ismrmrd.Waveform)
-"""What a stream of raw data or images can bring without any gadget emitting it."""
+Start = Literal["readouts", "k-space", "images"]
+
+STREAM_INPUTS: dict[Start, tuple[type, ...]] = {
+    "readouts": (Readouts, ismrmrd.Acquisition, ismrmrd.Image, ismrmrd.Waveform),
+    "k-space": (KSpace, ismrmrd.Waveform),
+    "images": (ImageSeries, ismrmrd.Image, ismrmrd.Waveform),
+}
+"""What a stream can bring without any gadget emitting it, by what a recipe starts from."""
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"parameters": "with"}):
@@ -34,6 +40,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True,
     name: str
     about: str
     steps: tuple[Step, ...]
+    start: Start = "readouts"
+    """What the recipe is given. Scanners give readouts or images; k-space comes from a Gadgetron."""
     notes: tuple[str, ...] = ()
     """What was lost when the recipe was translated from another system's configuration."""
 
@@ -46,8 +54,20 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True,
     def gadgets(self) -> tuple[Gadget, ...]:
         """The gadgets, built and checked. Raises RecipeError on an unknown name or parameter, or a misfit."""
         gadgets = tuple(_built(self.name, number, step) for number, step in enumerate(self.steps, 1))
-        _check_types(self.name, gadgets)
+        _check_types(self.name, gadgets, self.start)
         return gadgets
+
+    def starting_from(self, start: Start) -> "Recipe":
+        """What is left to do of the recipe when the data are already k-space or images."""
+        done: tuple[type, ...] = (Readouts, ismrmrd.Acquisition, ismrmrd.Waveform)
+        if start == "images":
+            done = (*done, KSpace)
+        steps = [
+            step
+            for step, gadget in zip(self.steps, self.gadgets, strict=True)
+            if start == self.start or not all(issubclass(t, done) for t in types_of(gadget.accepts))
+        ]
+        return msgspec.structs.replace(self, steps=tuple(steps), start=start)
 
     def with_parameters(self, overrides: Mapping[str, Any]) -> "Recipe":
         """The recipe with parameters replaced, as `{"Gadget.parameter": value}`; strings are converted.
@@ -131,9 +151,9 @@ def _built(recipe: str, number: int, step: Step) -> Gadget:
         ) from error
 
 
-def _check_types(recipe: str, gadgets: Sequence[Gadget]) -> None:
+def _check_types(recipe: str, gadgets: Sequence[Gadget], start: Start) -> None:
     """Every gadget must be able to receive something, and images must come out at the end."""
-    available: set[type] = set(STREAM_INPUTS)
+    available: set[type] = set(STREAM_INPUTS[start])
     for number, gadget in enumerate(gadgets, 1):
         accepted = types_of(gadget.accepts)
         if not any(issubclass(have, want) for have in available for want in accepted):
