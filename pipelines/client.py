@@ -10,7 +10,7 @@ from typing import Any
 
 import ismrmrd
 import numpy as np
-from ismrmrd.serialization import ConfigFile, ConfigText, ProtocolSerializer
+from ismrmrd.serialization import ConfigFile, ConfigText
 
 from gadgets.records import HEADER_DTYPE, Readouts
 from pipelines.chunks import chunks_of
@@ -44,22 +44,29 @@ def send(
     with _connected(host, port) as connection, ThreadPoolExecutor(1, "sender") as pool:
         sending = pool.submit(_send_scan, connection, limits, header_xml, items, recipe)
         refusal = _NO_CLOSE
-        for message in MessageReader(chunks_of(connection.recv_into), limits):
-            match message:
-                case ismrmrd.Image():
-                    yield message
-                case Text(text) if text.startswith(_REMARKS):
-                    _LOGGER.info("server %s:%d: %s", host, port, text)
-                case Text(text):
-                    refusal = text
-                    connection.shutdown(socket.SHUT_WR)  # no use in sending the rest
-                case Close() if refusal is _NO_CLOSE:
-                    refusal = ""
+        try:
+            for message in _messages(connection, limits):
+                match message:
+                    case ismrmrd.Image():
+                        yield message
+                    case Text(text) if text.startswith(_REMARKS):
+                        _LOGGER.info("server %s:%d: %s", host, port, text)
+                    case Text(text):
+                        refusal = text
+                        _shut_down(connection, socket.SHUT_WR)  # no use in sending the rest
+                    case Close() if refusal is _NO_CLOSE:
+                        refusal = ""
+        except SessionError as error:
+            refusal = str(error) if refusal is _NO_CLOSE else refusal
+        finally:
+            _shut_down(connection)  # so that the sender ends though we may have left early
         failure = sending.exception()
         if failure and not isinstance(failure, SessionError):
             raise failure
         if refusal:
             raise SessionError(f"server {host}:{port}: {refusal}")
+        if failure:
+            raise failure
 
 
 def ask(question: str, *, host: str = "127.0.0.1", port: int = 9002) -> str:
@@ -69,7 +76,7 @@ def ask(question: str, *, host: str = "127.0.0.1", port: int = 9002) -> str:
         encoded = question.encode()
         query = struct.pack("<HQQQ", MessageId.QUERY, 0, 1, len(encoded)) + encoded
         connection.sendall(query + struct.pack("<H", MessageId.CLOSE))
-        for message in MessageReader(chunks_of(connection.recv_into)):
+        for message in _messages(connection, Limits()):
             if isinstance(message, Response):
                 return message.answer
     raise SessionError(f"server {host}:{port}: expected an answer to '{question}', got none")
@@ -100,21 +107,31 @@ def _connected(host: str, port: int) -> socket.socket:
     return connection
 
 
+def _messages(connection: socket.socket, limits: Limits) -> Iterator[Any]:
+    try:
+        yield from MessageReader(chunks_of(connection.recv_into), limits)
+    except OSError as error:
+        raise SessionError(f"expected it to answer to the end, got: {error}; see its log") from error
+
+
+def _shut_down(connection: socket.socket, how: int = socket.SHUT_RDWR) -> None:
+    with suppress(OSError):  # the server may have hung up already
+        connection.shutdown(how)
+
+
 def _send_scan(
     connection: socket.socket, limits: Limits, header_xml: bytes, items: Iterable[Any], recipe: str
 ) -> None:
     sender = Sender(connection, limits.send_timeout_s)
-    serializer = ProtocolSerializer(sender)
     try:
         is_text = "\n" in recipe or recipe.lstrip().startswith("<")
-        serializer.serialize(ConfigText(recipe) if is_text else ConfigFile(recipe))
+        sender.send(ConfigText(recipe) if is_text else ConfigFile(recipe))
         sender.write(struct.pack("<HI", MessageId.HEADER, len(header_xml)) + header_xml)
         for item in items:
             if isinstance(item, Readouts):
                 sender.write(serialized(item))
             else:
-                serializer.serialize(item)
+                sender.send(item)
         sender.close()
     finally:
-        with suppress(OSError):  # the server may have hung up already
-            connection.shutdown(socket.SHUT_WR)
+        _shut_down(connection, socket.SHUT_WR)

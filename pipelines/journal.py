@@ -33,11 +33,17 @@ class Journal:
                 self._fail(error)
 
     def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            try:
+                os.close(descriptor)
+            except OSError as error:  # where a network disk tells that it was full
+                self._fail(error)
 
     def _fail(self, error: OSError) -> None:
+        self.close()
+        if self.failure is not None:
+            return
         self.failure = error
         _LOGGER.warning(
             "journal %s: expected to write what is received, got: %s; the scan goes on without a journal, "
@@ -45,4 +51,3 @@ class Journal:
             self.path,
             error.strerror,
         )
-        self.close()

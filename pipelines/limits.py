@@ -7,7 +7,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Sizes in bytes, times in seconds."""
 
     xml_bytes: int = 16 << 20
-    """An MRD header or a configuration."""
+    """An MRD header, a configuration, or an image's attributes."""
     text_bytes: int = 1 << 20
     """A TEXT message or a query."""
     readout_bytes: int = 64 << 20
@@ -15,7 +15,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     waveform_bytes: int = 16 << 20
     """One waveform."""
     image_bytes: int = 2 << 30
-    """One image, and separately its attributes."""
+    """One image."""
     handshake_timeout_s: float = 30.0
     """Until configuration and header have arrived."""
     idle_timeout_s: float = 600.0

@@ -22,7 +22,7 @@ class Receiver:
 
     def __init__(self, connection: socket.socket, journal: Journal | None, idle_timeout_s: float) -> None:
         self._connection, self._journal = connection, journal
-        self._waiting: queue.Queue[Chunk | OSError | None] = queue.Queue(_N_WAITING)
+        self._waiting: queue.Queue[Chunk | Exception | None] = queue.Queue(_N_WAITING)
         self._discarding, self._interrupted = threading.Event(), threading.Event()
         self.idle_timeout_s = idle_timeout_s
         self._thread = threading.Thread(target=self._receive, name="receiver", daemon=True)
@@ -49,7 +49,7 @@ class Receiver:
                 continue
             if received is None:
                 return
-            if isinstance(received, OSError):
+            if isinstance(received, Exception):
                 raise SessionError(f"connection: expected data or CLOSE, got: {received}") from received
             last, last_arrival = received, monotonic()
             yield received
@@ -59,10 +59,9 @@ class Receiver:
         self._interrupted.set()
 
     def discard(self) -> None:
-        """From now on journal only: nobody reads `chunks` any more."""
+        """From now on journal only: nobody reads `chunks` any more, and it ends for who still waits."""
+        self._interrupted.set()
         self._discarding.set()
-        while not self._waiting.empty():
-            self._waiting.get_nowait()
 
     def join(self, timeout_s: float) -> None:
         """Wait until the peer has closed its side."""
@@ -75,13 +74,13 @@ class Receiver:
                     self._journal.write(chunk.bytes)
                 self._hand_on(chunk)
             self._hand_on(None)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             self._hand_on(error)
         finally:
             if self._journal is not None:
                 self._journal.close()
 
-    def _hand_on(self, received: Chunk | OSError | None) -> None:
+    def _hand_on(self, received: Chunk | Exception | None) -> None:
         while not self._discarding.is_set():
             try:
                 self._waiting.put(received, timeout=_POLL_S)

@@ -43,7 +43,7 @@ def with_text_parameters(recipe: Recipe, text: str) -> Recipe:
     try:
         parameters = json.loads(text).get("parameters", {})
         return recipe.with_parameters({str(name): value for name, value in parameters.items()})
-    except (json.JSONDecodeError, AttributeError) as error:
+    except (ValueError, RecursionError, AttributeError) as error:
         raise StreamError(
             f'TEXT before the data: expected JSON {{"parameters": {{"Gadget.name": value}}}}, '
             f"got {text[:80]!r} ({error}); correct it"

@@ -13,8 +13,7 @@ from typing import Self
 from gadgets.study import StudyStore
 from pipelines.journal import Journal
 from pipelines.limits import Limits
-from pipelines.sender import Sender
-from pipelines.session import ERROR_PREFIX, Session
+from pipelines.session import Session
 from recon_core.errors import SessionError
 
 DEFAULT_PORT = 9002
@@ -46,6 +45,7 @@ class Server:
         self._journal, self._limits = journal, limits or Limits()
         self._study = StudyStore()
         self._sessions: dict[threading.Thread, Session] = {}
+        self._refusals: list[threading.Thread] = []
         self._numbers = itertools.count(1)
         self._stopping = threading.Event()
         self._listener = socket.create_server((host, port), backlog=128)
@@ -64,9 +64,12 @@ class Server:
             while not self._stopping.is_set():
                 try:
                     connection, peer = self._listener.accept()
+                    self._open(connection, f"{peer[0]}:{peer[1]}")
                 except TimeoutError:
                     continue
-                self._open(connection, f"{peer[0]}:{peer[1]}")
+                except (OSError, RuntimeError) as error:  # no descriptor or no thread to be had
+                    _LOGGER.error("a client could not be served: %s; the server goes on", error)
+                    self._stopping.wait(_POLL_S)
         self._drain()
         _LOGGER.info("reconstream stopped")
 
@@ -89,11 +92,12 @@ class Server:
         connection.settimeout(None)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._forget_ended()
-        if len(self._sessions) >= self._limits.n_sessions:
-            self._refuse(connection, peer)
-            return
         number = f"{next(self._numbers):06d}"
         logger = logging.LoggerAdapter(_LOGGER, {"session": number})
+        if len(self._sessions) >= self._limits.n_sessions:
+            logger.warning("client %s refused", peer)
+            self._refuse(connection, logger)
+            return
         journal = Journal(self._journal, number) if self._journal else None
         logger.info("session %s: client %s, journal %s", number, peer, journal.path if journal else "none")
         session = Session(connection, journal, self._limits, self._study, logger)
@@ -101,23 +105,24 @@ class Server:
         self._sessions[thread] = session
         thread.start()
 
-    def _refuse(self, connection: socket.socket, peer: str) -> None:
-        _LOGGER.warning("client %s refused: %d sessions are running", peer, len(self._sessions))
-        with connection:
-            sender = Sender(connection, timeout_s=1.0)
-            try:
-                sender.text(
-                    f"{ERROR_PREFIX}server: {len(self._sessions)} sessions are running; try again later"
-                )
-                sender.close()
-            except SessionError:
-                _LOGGER.debug("client %s left before it was refused", peer)
+    def _refuse(self, connection: socket.socket, logger: logging.LoggerAdapter[logging.Logger]) -> None:
+        """In a thread of its own, since clients take their time to hear; silently beyond as many again."""
+        if len(self._refusals) >= self._limits.n_sessions:
+            connection.close()
+            return
+        session = Session(connection, None, self._limits, self._study, logger)
+        reason = f"server: {len(self._sessions)} sessions are running; try again later"
+        thread = threading.Thread(target=session.refuse, args=(reason,), name="refusal", daemon=True)
+        self._refusals.append(thread)
+        thread.start()
 
     def _forget_ended(self) -> None:
         self._sessions = {thread: s for thread, s in self._sessions.items() if thread.is_alive()}
+        self._refusals = [thread for thread in self._refusals if thread.is_alive()]
 
     def _drain(self) -> None:
         """Wait for the sessions; interrupt those still running after the drain timeout."""
+        self._forget_ended()
         deadline = monotonic() + self._limits.drain_timeout_s
         for thread in self._sessions:
             thread.join(max(0.0, deadline - monotonic()))

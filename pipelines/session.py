@@ -1,10 +1,11 @@
 """One client from its first byte to CLOSE."""
 
-import json
 import logging
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from importlib.metadata import version
+from time import monotonic
 from typing import Any
 
 import ismrmrd
@@ -13,9 +14,11 @@ from gadgets.records import Readouts
 from gadgets.study import StudyStore
 from pipelines.journal import Journal
 from pipelines.limits import Limits
+from pipelines.mrd_header import header_from_xml
 from pipelines.receiver import Receiver
 from pipelines.recipe import Recipe, recipe_by_name, recipe_from_text, shipped_recipes
 from pipelines.reconstruction import reconstruct_scan
+from pipelines.replay import with_text_parameters
 from pipelines.sender import Sender
 from pipelines.stream import Close, ConfigFile, ConfigText, Header, MessageReader, Query, Text
 from recon_core.errors import ReconstreamError, SessionError, StreamError
@@ -39,12 +42,14 @@ class Session:
         self._receiver = Receiver(connection, journal, limits.handshake_timeout_s)
         self._sender = Sender(connection, limits.send_timeout_s)
         self._interruption: str | None = None
+        self._answered = False
 
     def run(self) -> None:
         """Serve the client to the end. Whatever the client or a recipe did is answered, never raised."""
         try:
             self._converse()
             self._sender.close()
+            self._answered = True
         except ReconstreamError as error:
             self.report(self._interruption or str(error))
         except Exception as error:
@@ -56,10 +61,19 @@ class Session:
     def interrupt(self, reason: str) -> None:
         """End the session from another thread; the client gets `reason` as its error."""
         self._interruption = reason
+        self._sender.timeout_s = min(self._sender.timeout_s, self._limits.linger_timeout_s)
         self._receiver.interrupt()
 
+    def refuse(self, reason: str) -> None:
+        """Instead of `run`: tell the client why it is not served."""
+        self.report(reason)
+        self._hang_up()
+
     def report(self, error: str) -> None:
-        """Tell the client and the log what went wrong, and close."""
+        """Tell the client and the log what went wrong, and close; once, and not after CLOSE."""
+        if self._answered:
+            return
+        self._answered = True
         self._logger.error("%s", error)
         try:
             self._sender.text(ERROR_PREFIX + error)
@@ -75,34 +89,44 @@ class Session:
         self._logger.info("recipe '%s'", recipe.name)
         n_images = 0
         items = self._data(first, messages)
-        for image in reconstruct_scan(recipe, header.xml, items, study=self._study, logger=self._logger):
-            self._sender.image(image)
-            n_images += 1
+        scan = reconstruct_scan(recipe, header.xml, items, study=self._study, logger=self._logger)
+        with closing(scan) as images:
+            for image in images:
+                self._sender.image(image)
+                n_images += 1
         self._logger.info("%d images sent", n_images)
 
     def _agree(self, messages: Iterator[Any]) -> tuple[Recipe | None, Header | None, Any]:
         """What precedes the data: recipe, parameters, header; and the first item of data, or Close."""
         recipe: Recipe | None = None
         header: Header | None = None
+        deadline = monotonic() + self._limits.handshake_timeout_s
         for message in messages:
+            if header is None and monotonic() > deadline:
+                raise SessionError(
+                    "connection: expected a configuration and a header within "
+                    f"{self._limits.handshake_timeout_s:g} s, got neither or one; send both at once"
+                )
             match message:
                 case Query():
                     self._answer(message)
                 case Text(text) if recipe:
-                    recipe = self._with_parameters(recipe, text)
+                    self._logger.info("client: %s", text)
+                    recipe = with_text_parameters(recipe, text)
                 case ConfigFile(name) if recipe is None:
                     recipe = recipe_by_name(name)
                 case ConfigText(text) if recipe is None:
                     recipe = recipe_from_text(text, "in CONFIG_TEXT")
                 case Header() if recipe and header is None:
+                    header_from_xml(message.xml)  # refuse it now: data may be minutes away
                     header = message
                     self._receiver.idle_timeout_s = self._limits.idle_timeout_s
-                case Close():
+                case Close() if header is None:
                     return recipe, header, message
                 case Readouts() | ismrmrd.Waveform() | ismrmrd.Image() if header:
                     _ = recipe and recipe.gadgets  # refuse a recipe that cannot run before taking its data
                     return recipe, header, message
-                case _:
+                case _:  # CLOSE after a header too: a scan without data
                     raise _out_of_place(message, _expected(recipe, header))
         raise self._gone()
 
@@ -128,20 +152,6 @@ class Session:
             "connection: expected CLOSE (id 4) at the end, got the end of the stream; "
             "the client vanished, and its journal can be replayed"
         )
-
-    def _with_parameters(self, recipe: Recipe, text: str) -> Recipe:
-        """The recipe with the parameters of a JSON text, as FIRE clients send it; other text is logged."""
-        if not text.lstrip().startswith("{"):
-            self._logger.info("client: %s", text)
-            return recipe
-        try:
-            parameters = json.loads(text).get("parameters", {})
-            return recipe.with_parameters({str(name): value for name, value in parameters.items()})
-        except (json.JSONDecodeError, AttributeError) as error:
-            raise StreamError(
-                f'TEXT before the data: expected JSON {{"parameters": {{"Gadget.name": value}}}}, '
-                f"got {text[:80]!r} ({error}); correct it"
-            ) from error
 
     def _answer(self, query: Query) -> None:
         answer = _ANSWERS.get(query.question)
@@ -172,7 +182,7 @@ _ANSWERS: dict[str, Callable[[], str]] = {
 def _expected(recipe: Recipe | None, header: Header | None) -> str:
     if recipe is None:
         return "a configuration (id 1 or 2) or a query (id 6) first"
-    return "the MRD header (id 3) before any data" if header is None else "one header, then data or CLOSE"
+    return "the MRD header (id 3) before any data" if header is None else "data after the one header"
 
 
 def _out_of_place(message: Any, expected: str) -> StreamError:

@@ -4,12 +4,15 @@ Each message is a little-endian u16 id and its payload; see docs/wire.md for the
 """
 
 import ctypes
+import math
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from time import monotonic
 from typing import Any
+from xml.etree.ElementTree import ParseError
 
 import ismrmrd
 import ismrmrd.image
@@ -321,14 +324,24 @@ class MessageReader:
                 f"stream, byte {self._message_offset}: expected an image data type of "
                 f"{sorted(_PIXEL_DTYPES)}, got {header.data_type}; the stream is corrupt"
             )
-        limit = self._limits.image_bytes
-        attributes = self._prefixed("<Q", limit, "image attributes").rstrip(b"\0")
-        n_pixels = header.channels * header.matrix_size[0] * header.matrix_size[1] * header.matrix_size[2]
-        dtype = _PIXEL_DTYPES[header.data_type]
-        image = ismrmrd.Image(head, self._decoded(attributes, "image attributes"))
+        attributes = self._attributes()
+        n_pixels = header.channels * math.prod(header.matrix_size)
+        dtype, limit = _PIXEL_DTYPES[header.data_type], self._limits.image_bytes
         pixels = self.take(n_pixels * dtype.itemsize, limit, f"an image of {n_pixels} pixels")
+        image = ismrmrd.Image(head, meta=attributes)
         image.data[:] = np.frombuffer(pixels, dtype).reshape(image.data.shape)
         return image
+
+    def _attributes(self) -> ismrmrd.Meta:
+        attributes = self._prefixed("<Q", self._limits.xml_bytes, "image attributes")
+        text = self._decoded(attributes, "image attributes")
+        if "<!DOCTYPE" not in text:
+            with suppress(ParseError, AssertionError):  # which is how ismrmrd refuses other elements
+                return ismrmrd.Meta.deserialize(text)
+        raise StreamError(
+            f"stream, byte {self._message_offset}: expected image attributes as <ismrmrdMeta> without a "
+            f"document type, got {text[:80]!r}; correct them"
+        )
 
 
 _READ = [
