@@ -5,10 +5,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import ismrmrd
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+
+from pipelines.simulated_scan import simulated_scan
+from recon_core.simulate import simulate_acquisition
 
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))  # benchmarks/ is not installed with the packages
@@ -44,3 +48,18 @@ def bart() -> RunBart:
         return [torch.from_numpy(output) for output in result.outputs]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def simulated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ISMRMRD HDF5: a noise scan, then two slices of 64 x 64 by 8 coils, R = 2, 20 calibration lines."""
+    scan = simulated_scan(
+        simulate_acquisition((64, 64), 8, n_slices=2), acceleration=2, n_calibration_lines=20
+    )
+    path = tmp_path_factory.mktemp("simulated") / "scan.h5"
+    with ismrmrd.Dataset(str(path)) as dataset:
+        dataset.write_xml_header(scan.header_xml)
+        for readouts in scan.items():
+            for acquisition in readouts.acquisitions():
+                dataset.append_acquisition(acquisition)
+    return path
