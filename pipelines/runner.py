@@ -75,9 +75,11 @@ def _guarded(recipe: str, gadget: Gadget, items: Iterator[Any], context: Context
     except Exception as error:
         if upstream:
             raise
-        context.logger.debug("%s failed", type(gadget).__name__, exc_info=error)
-        reason = error if isinstance(error, ReconstreamError) else f"{type(error).__name__}: {error}"
-        raise GadgetError(recipe, type(gadget).__name__, counter.last, str(reason)) from error
+        name, reason = type(gadget).__name__, str(error)
+        if not isinstance(error, ReconstreamError):
+            context.logger.exception("%s failed", name)
+            reason = f"{type(error).__name__}: {error}"
+        raise GadgetError(recipe, name, counter.last, reason) from error
     for _ in items:  # a gadget that ends early must not hold up, or lose, what is not its own
         pass
 

@@ -293,7 +293,7 @@ class MessageReader:
         )
 
     def _alike(self, stride: int) -> npt.NDArray[np.uint8]:
-        """Rows of bytes: the acquisition just taken and its equally shaped followers in the buffer."""
+        """Rows of bytes: the acquisition just taken and its equally shaped, uncompressed followers."""
         start = self._position - stride
         n_rows = (self._end - start) // stride
         rows = np.frombuffer(self._buffer, np.uint8, n_rows * stride, start).reshape(n_rows, stride)
@@ -302,6 +302,8 @@ class MessageReader:
             at = ID_SIZE + getattr(ismrmrd.AcquisitionHeader, name).offset
             field = slice(at, at + getattr(ismrmrd.AcquisitionHeader, name).size)
             alike &= np.all(rows[:, field] == rows[0, field], axis=1)
+        at = ID_SIZE + ismrmrd.AcquisitionHeader.flags.offset
+        alike &= rows[:, at : at + 8].copy().view("<u8")[:, 0] & _COMPRESSED == 0
         if not alike.all():
             rows = rows[: int(np.argmin(alike))]
         self._position = start + len(rows) * stride
