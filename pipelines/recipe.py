@@ -165,9 +165,10 @@ def _check_types(recipe: str, gadgets: Sequence[Gadget], start: Start) -> None:
         available = {t for t in available if not issubclass(t, accepted)} | set(types_of(gadget.emits))
         if Readouts in available or ismrmrd.Acquisition in available:
             available |= {Readouts, ismrmrd.Acquisition}
-    if not available & {ImageSeries, ismrmrd.Image}:
+    made = {t for gadget in gadgets for t in types_of(gadget.emits)} & available
+    if not made & {ImageSeries, ismrmrd.Image}:
         raise RecipeError(
-            f"recipe '{recipe}': expected images at the end, got {_names(available)}; "
+            f"recipe '{recipe}': expected images at the end, got {_names(made) or 'nothing'}; "
             f"add a reconstruction gadget"
         )
 
