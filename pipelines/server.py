@@ -40,7 +40,7 @@ class Server:
         if not allow_remote and not _is_loopback(host):
             raise SessionError(
                 f"address {host}: expected a loopback address, since anyone who reaches the port can send "
-                "scans; allow remote clients explicitly"
+                "scans; allow remote clients explicitly (--allow-remote)"
             )
         self._journal, self._limits = journal, limits or Limits()
         self._study = StudyStore()
