@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from types import TracebackType
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from pipelines.cli.recon import recon
 from pipelines.cli.replay import replay
 from pipelines.cli.send import send
 from pipelines.cli.serve import serve
+from pipelines.cli.terminal import StderrHandler
 from recon_core.errors import ReconstreamError
 
 app = typer.Typer(
@@ -50,14 +52,13 @@ def options(
     """MRI reconstruction: ISMRMRD readouts in, images out, inline or offline."""
     if debug:
         os.environ[DEBUG_VARIABLE] = "1"
-    logging.basicConfig(
-        stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING
-    )
-    logging.getLogger("reconstream").setLevel(logging.DEBUG if debug else logging.INFO)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", handlers=[StderrHandler()])
+    logging.getLogger("reconstream").setLevel(logging.DEBUG if debug else logging.WARNING)
 
 
 def main() -> None:
-    """Run the command. What the user can act on comes as one line, with exit code 1."""
+    """Run the command. A failure is one line on stderr and exit code 1; only with `--debug` a traceback."""
+    sys.excepthook = _report_bug
     try:
         app()
     except (ReconstreamError, OSError) as error:
@@ -65,3 +66,13 @@ def main() -> None:
             raise
         print(f"reconstream: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if os.environ.get(DEBUG_VARIABLE):
+        sys.__excepthook__(kind, error, trace)
+    else:
+        print(
+            f"reconstream: internal error: {kind.__name__}: {error}; `reconstream --debug` shows where",
+            file=sys.stderr,
+        )

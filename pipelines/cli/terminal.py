@@ -1,9 +1,17 @@
 """What the commands share on the terminal: a progress bar on stderr, and results on stdout."""
 
+import logging
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+
+class StderrHandler(logging.Handler):
+    """Log lines to whatever stderr is at the moment: a progress bar puts itself in its place while drawn."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
 
 
 class ScanProgress:
