@@ -36,15 +36,17 @@ def journalled_recipe(journal: Path) -> Recipe:
 def with_text_parameters(recipe: Recipe, text: str) -> Recipe:
     """The recipe with the parameters of a JSON text, as FIRE clients send it; other text changes nothing.
 
-    Raises StreamError for JSON that is not ``{"parameters": {"Gadget.name": value}}``.
+    Raises StreamError for JSON that is not ``{"parameters": {"Gadget.name": value}}``, RecipeError for a
+    gadget that the recipe has not.
     """
     if not text.lstrip().startswith("{"):
         return recipe
     try:
         parameters = json.loads(text).get("parameters", {})
-        return recipe.with_parameters({str(name): value for name, value in parameters.items()})
+        overrides = {str(name): value for name, value in parameters.items()}
     except (ValueError, RecursionError, AttributeError) as error:
         raise StreamError(
             f'TEXT before the data: expected JSON {{"parameters": {{"Gadget.name": value}}}}, '
             f"got {text[:80]!r} ({error}); correct it"
         ) from error
+    return recipe.with_parameters(overrides)
