@@ -93,7 +93,7 @@ def recipe_from_toml(text: str, where: str) -> Recipe:
     """Read and check a recipe. `where` names the text in errors. Raises RecipeError."""
     try:
         recipe = msgspec.convert(tomllib.loads(text), Recipe)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (ValueError, RecursionError, msgspec.ValidationError) as error:
         raise RecipeError(f"recipe {where}: expected name, about and [[gadget]] tables; {error}") from error
     _ = recipe.gadgets
     return recipe
@@ -131,8 +131,12 @@ def recipe_from_text(text: str, where: str) -> Recipe:
 
 
 def recipe_from_file(path: Path) -> Recipe:
-    """A recipe of the user's own, named on the command line."""
-    return recipe_from_text(path.read_text(encoding="utf-8"), str(path))
+    """A recipe of the user's own, named on the command line. Raises RecipeError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"recipe {path}: expected a text file, got: {error}; check the path") from error
+    return recipe_from_text(text, str(path))
 
 
 def _built(recipe: str, number: int, step: Step) -> Gadget:

@@ -9,7 +9,7 @@ import ismrmrd
 import torch
 
 from gadgets.gadget import Context
-from gadgets.mrd_images import to_mrd
+from gadgets.mrd_images import from_mrd, to_mrd
 from gadgets.records import ImageSeries
 from gadgets.study import StudyStore
 from pipelines.mrd_header import header_from_xml
@@ -41,6 +41,8 @@ def reconstruct_scan(
     provenance = provenance_of(recipe)
     for note in recipe.notes:
         logger.warning("%s", note)
+    if recipe.start == "images":
+        items = (from_mrd(item) if isinstance(item, ismrmrd.Image) else item for item in items)
     for result in run_threaded(recipe, items, context):
         if isinstance(result, ImageSeries):
             yield from to_mrd(result, provenance)
