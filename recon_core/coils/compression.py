@@ -80,8 +80,8 @@ def apply_coil_matrix(matrix: torch.Tensor, kspace: torch.Tensor) -> torch.Tenso
             "calibrate on this scan's coils"
         )
     if matrix.ndim == 2:
-        virtual: torch.Tensor = torch.einsum("vc,...czyx->...vzyx", matrix, kspace)
-        return virtual
+        # One product per line: k-space assembled from readouts lies in memory line by line already.
+        return torch.matmul(matrix, kspace.movedim(-4, -2)).movedim(-2, -4)
     if matrix.shape[0] != kspace.shape[-1]:
         raise InputError(
             f"apply_coil_matrix: expected a readout of {matrix.shape[0]} samples, got {kspace.shape[-1]}; "
