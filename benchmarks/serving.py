@@ -28,14 +28,14 @@ def main() -> None:
     with running_server() as server:
         exchange(server.port, scan, RECIPE)
         figures = {
-            "empty_session_ms": milliseconds([empty_session(server.port, scan) for _ in range(20)]),
+            "empty_session_ms": milliseconds([empty_session(server.port) for _ in range(20)]),
             "after_last_readout": after_last_readout(server, scan),
             "memory": memory_over_scans(server, scan),
         }
     write_results("serving", figures)
 
 
-def empty_session(port: int, scan: WireScan) -> float:
+def empty_session(port: int) -> float:
     """Configuration, then CLOSE: what a client does that only asks for a noise dependency."""
     begin = perf_counter()
     with socket.create_connection(("127.0.0.1", port)) as connection:

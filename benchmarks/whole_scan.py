@@ -8,7 +8,7 @@ and copy rates against each other.
 """
 
 import statistics
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ismrmrd
@@ -80,16 +80,9 @@ def at_once(server: ServerProcess, scan: WireScan, recipe: str) -> dict[str, flo
     """Seconds until the last of several simultaneous sessions has its images."""
     seconds = {}
     for n_sessions in (1, 2, 4):
-        took: list[float] = []
-        threads = [
-            threading.Thread(target=lambda: took.append(exchange(server.port, scan, recipe)[0]))
-            for _ in range(n_sessions)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        seconds[str(n_sessions)] = round(max(took), 3)
+        with ThreadPoolExecutor(n_sessions) as clients:
+            took = clients.map(lambda _: exchange(server.port, scan, recipe)[0], range(n_sessions))
+            seconds[str(n_sessions)] = round(max(took), 3)
         server.forget_journals()
     return seconds
 
