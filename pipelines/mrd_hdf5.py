@@ -123,13 +123,13 @@ def _merged(
 
 
 def _row_blocks(data: h5py.Dataset) -> Iterator[tuple[int, Rows]]:
-    start, n_rows = 0, 1
+    start, rows = 0, data[:1].reshape(-1)  # the first library versions stored a column
     while start < len(data):
-        rows = data[start : start + n_rows].reshape(-1)  # the first library versions stored a column
-        yield start, rows
-        start += n_rows
         largest = max(samples.nbytes for samples in rows["data"])
         n_rows = min(max(_BLOCK_BYTES // max(largest, 1), 1), _BLOCK_ROWS)
+        rows = data[start : start + n_rows].reshape(-1)
+        yield start, rows
+        start += n_rows
 
 
 def _readouts(data: h5py.Dataset) -> Iterator[Readouts]:
