@@ -2,14 +2,14 @@
 
 import itertools
 import logging
-import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 from xml.etree import ElementTree
 
 import ismrmrd
+import numpy as np
 
-from gadgets.external import send_error
+from gadgets.external import error_message
 from gadgets.records import Readouts
 from pipelines.gadgetron_messages import (
     Bucket,
@@ -27,7 +27,7 @@ from pipelines.recipe import Recipe, recipe_by_name, recipe_from_text
 from pipelines.reconstruction import reconstruct_scan
 from pipelines.sender import Sender
 from pipelines.stream import Close, MessageId, MessageReader
-from recon_core.errors import RecipeError, ReconstreamError, StreamError
+from recon_core.errors import RecipeError, ReconstreamError, SessionError, StreamError
 
 _LOGGER = logging.getLogger("reconstream")
 
@@ -45,12 +45,12 @@ def serve_parent(connection: Any) -> None:
         _ = recipe.gadgets
         messages = iter(_ParentReader(receiver.chunks(), limits))
         for image in _images(recipe, connection.raw_bytes.header, messages):
-            sender.image(image)
+            sender.image(_readable_by_core(image))
     except ReconstreamError as error:
-        _report(str(error), connection, receiver, limits)
+        _report(str(error), sender, receiver, limits)
     except Exception as error:
         _LOGGER.exception("unexpected failure")
-        _report(f"internal error: {type(error).__name__}: {error}", connection, receiver, limits)
+        _report(f"internal error: {type(error).__name__}: {error}", sender, receiver, limits)
 
 
 def recipe_from_configuration(configuration: ElementTree.Element | None) -> Recipe:
@@ -111,6 +111,13 @@ def _images(recipe: Recipe, header_xml: bytes, messages: Iterator[Any]) -> Itera
     yield from reconstruct_scan(recipe, header_xml, items)
 
 
+def _readable_by_core(image: ismrmrd.Image) -> ismrmrd.Image:
+    """The core's reader knows no signed integers as we would write them."""
+    if image.data.dtype.kind != "i":
+        return image
+    return ismrmrd.Image(image.getHead(), data=image.data.astype(np.float32), meta=image.meta)
+
+
 def _up_to_imaging(messages: Iterator[Any]) -> list[Any]:
     """The messages up to the first that says what the parent sends; noise and waveforms do not."""
     held = []
@@ -152,13 +159,13 @@ def _items(messages: Iterator[Any], header: Any) -> Iterator[Any]:
     raise StreamError("parent: expected CLOSE (id 4) at the end, got the end of the stream; it vanished")
 
 
-def _report(error: str, connection: Any, receiver: Receiver, limits: Limits) -> None:
+def _report(error: str, sender: Sender, receiver: Receiver, limits: Limits) -> None:
     """ERROR, then CLOSE; then wait, receiving, until the parent has read them and hangs up."""
     _LOGGER.error("%s", error)
     try:
-        send_error(connection, error)
-        connection.socket.write(struct.pack("<H", MessageId.CLOSE))
-    except OSError as unheard:
+        sender.write(error_message(error))
+        sender.close()
+    except SessionError as unheard:
         _LOGGER.info("the parent did not hear it: %s", unheard)
     receiver.discard()
     receiver.join(limits.linger_timeout_s)
