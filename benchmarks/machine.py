@@ -24,7 +24,7 @@ def machine() -> dict[str, Any]:
     copy_s = min(_seconds(lambda: np.copyto(target, source)) for _ in range(5))
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "command": f"python {' '.join(sys.argv)}",
+        "command": " ".join(["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
         "cores": os.cpu_count(),
         "processor": _processor(),
         "python": platform.python_version(),
