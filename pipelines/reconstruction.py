@@ -3,18 +3,24 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import ismrmrd
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from gadgets.gadget import Context
 from gadgets.mrd_images import from_mrd, to_mrd
-from gadgets.records import ImageSeries
+from gadgets.records import ImageSeries, Readouts
 from gadgets.study import StudyStore
+from pipelines.importers.cartesian import cartesian_scan
 from pipelines.mrd_header import header_from_xml
-from pipelines.recipe import Recipe
+from pipelines.recipe import Recipe, recipe_by_name, recipe_from_file
 from pipelines.runner import run_threaded
+from pipelines.sources import Scan, open_scan
+from recon_core.errors import InputError
 
 _LOGGER = logging.getLogger("reconstream")
 
@@ -50,6 +56,47 @@ def reconstruct_scan(
             yield result
         else:
             logger.debug("%s left the last gadget and is not sent", type(result).__name__)
+
+
+def reconstruct(
+    source: Path | str | npt.NDArray[Any] | Iterable[Readouts | ismrmrd.Acquisition],
+    recipe: Recipe | Path | str = "auto",
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    header: Any = None,
+    axes: str = "coil ky kx",
+) -> list[ismrmrd.Image]:
+    """The images of a file, of acquisitions in memory, or of a k-space array.
+
+    Args:
+        source: the path of an ISMRMRD file, MRD stream or journal; or acquisitions or blocks of readouts,
+            which need `header`; or a k-space array whose axes `axes` names, of ``kx ky kz coil slice
+            repetition contrast phase set average``, zero where not sampled, k = 0 at index n // 2.
+        recipe: a shipped recipe's name, the path of one of your own, or a `Recipe`.
+        parameters: replaces parameters of the recipe, as ``{"Sense.n_iterations": 20}``.
+        header: the MRD header, parsed (`ismrmrd.xsd.ismrmrdHeader`) or as XML.
+
+    Raises the errors of `reconstruct_scan`, and InputError for a source that is none of these.
+    """
+    if isinstance(recipe, Path):
+        recipe = recipe_from_file(recipe)
+    elif isinstance(recipe, str):
+        recipe = recipe_by_name(recipe)
+    scan = _scan(source, header, axes)
+    return list(reconstruct_scan(recipe.with_parameters(parameters or {}), scan.header_xml, scan.items()))
+
+
+def _scan(source: Any, header: Any, axes: str) -> Scan:
+    if isinstance(source, str | Path):
+        return open_scan(source)
+    if isinstance(source, np.ndarray):
+        return cartesian_scan(source, axes, where="k-space array", header=header)
+    if header is None:
+        raise InputError(
+            "reconstruct: expected the MRD header beside acquisitions, got none; give it as `header`"
+        )
+    header_xml = header if isinstance(header, bytes) else header.toXML().encode()
+    return Scan(header_xml, lambda: iter(source))
 
 
 def provenance_of(recipe: Recipe) -> Mapping[str, str]:
