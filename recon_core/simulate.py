@@ -109,10 +109,10 @@ def loop_coil_maps(
         r_x = (x_mm + COIL_RADIUS_MM * m_x)[None, :]
         r_y = (y_mm + COIL_RADIUS_MM * m_y)[:, None]
         r_z = z_mm + (COIL_RING_MM if coil % 2 else -COIL_RING_MM)
-        distance_squared = r_x.square() + r_y.square() + r_z**2
-        along = 3 * (m_x * r_x + m_y * r_y) / distance_squared
-        scale = distance_squared.pow(-1.5)
-        maps[coil] = torch.complex((along * r_x - m_x) * scale, -(along * r_y - m_y) * scale)
+        inverse = (r_x.square() + r_y.square() + r_z**2).rsqrt_()
+        cubed = inverse.pow(3)
+        along = (m_x * r_x + m_y * r_y).mul_(3).mul_(cubed).mul_(inverse).mul_(inverse)
+        maps[coil] = torch.complex(along * r_x - m_x * cubed, m_y * cubed - along * r_y)
     return maps.div_(torch.linalg.vector_norm(maps, dim=0))
 
 
