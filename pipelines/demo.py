@@ -98,8 +98,7 @@ def _tried(
     host, port = address
     images = list(client.send(scan.header_xml, sending(), recipe, host=host, port=port))
     arrived_at = perf_counter()
-    magnitude = _magnitude(images)
-    magnitude *= (magnitude * truth).sum() / magnitude.square().sum()
+    magnitude = magnitude_of(images, truth)
     trial = Trial(
         recipe=recipe,
         first_byte_to_last_image_s=arrived_at - sent_at[0],
@@ -112,10 +111,14 @@ def _tried(
     return trial, magnitude
 
 
-def _magnitude(images: Sequence[ismrmrd.Image]) -> torch.Tensor:
-    """`(slice, y, x)`, float32, in the order of the slices."""
+def magnitude_of(images: Sequence[ismrmrd.Image], truth: torch.Tensor) -> torch.Tensor:
+    """`(slice, y, x)`, float32, in the order of the slices, scaled to the intensities of `truth`."""
     in_order = sorted(images, key=lambda image: int(image.slice))
-    return torch.from_numpy(np.stack([np.abs(image.data[0, 0]).astype(np.float32) for image in in_order]))
+    magnitude = torch.from_numpy(
+        np.stack([np.abs(image.data[0, 0]).astype(np.float32) for image in in_order])
+    )
+    scaled: torch.Tensor = magnitude * (magnitude * truth).sum() / magnitude.square().sum()
+    return scaled
 
 
 def _draw_comparison(pictures: Sequence[torch.Tensor], names: Sequence[str], path: Path) -> None:

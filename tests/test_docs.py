@@ -1,6 +1,7 @@
 """Every example in README and docs runs, every command is documented, every link leads somewhere."""
 
 import re
+import runpy
 import shlex
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
 from gadgets.registry import known_gadgets
@@ -104,6 +106,12 @@ def test_python_examples_run(page: Path) -> None:
         if block.language == "python":
             exec(compile(block.text, page.name, "exec"), namespace)
     assert namespace
+
+
+@pytest.mark.usefixtures("desk")
+def test_the_worked_example_runs_and_leaves_its_picture() -> None:
+    runpy.run_path(str(ROOT / "docs" / "worked_example.py"))
+    assert Image.open("worked_example.png").getextrema()[1] > 200
 
 
 @pytest.mark.usefixtures("desk")

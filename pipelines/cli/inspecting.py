@@ -18,6 +18,6 @@ def inspect(
 
     inspection = inspect_scan(file)
     if as_json:
-        print_json(inspection)
+        print_json(inspection.to_dict())
     else:
-        print(inspection)
+        print(inspection.render())
