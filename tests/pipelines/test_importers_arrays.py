@@ -122,7 +122,8 @@ def test_the_reference_libraries_read_and_reconstruct_the_file(tmp_path: Path) -
 
 def reconstructed(path: Path) -> Any:
     scan = open_scan(path)
-    images = reconstruct_scan(recipe_by_name("cartesian_fft"), scan.header_xml, scan.items())
+    recipe = recipe_by_name("cartesian_fft").with_parameters({"FourierReconstruction.combine": "rss"})
+    images = reconstruct_scan(recipe, scan.header_xml, scan.items())
     return np.stack([np.abs(image.data[0]) for image in images])
 
 
