@@ -46,14 +46,14 @@ class Accumulate(Gadget, frozen=True):
     or phase stabilisation. The coil matrix is applied to the finished k-space.
 
     Raises InputError for a trajectory that is not Cartesian, a counter outside its limits, a channel or
-    sample count that changes, NaN or Inf, more memory than `max_bytes`, and a stream without imaging readouts.
+    sample count that changes, NaN or Inf, more memory than `max_bytes`, and no imaging readouts.
     """
 
     accepts = Readouts
     emits = KSpace
 
     sort_by: tuple[Counter, ...] = ("slice", "contrast", "phase", "repetition", "set")
-    """Counters that tell images apart. Lines that differ in another counter, such as `average`, are averaged."""
+    """Counters that tell images apart; lines that differ in another, such as `average`, are averaged."""
     trigger: Counter | None = None
     """A counter whose every change completes all images begun; none for the flags."""
     max_bytes: int = 8 << 30

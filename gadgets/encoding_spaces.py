@@ -42,7 +42,7 @@ class EncodingSpaces:
                     f"Accumulate: expected a cartesian trajectory, got '{encoding.trajectory}' in encoding "
                     f"{space}; choose a recipe for this trajectory"
                 )
-            # Segments say how a scan is played out, not where data belong, and few converters keep their limits.
+            # Segments tell how a scan is played out, not where data belong, and few keep to their limits.
             limits = [encoding.limits.get(name, _NO_LIMIT) for name in COUNTERS if name != "segment"]
             self._minima[space] = np.array([limit.minimum for limit in limits], np.uint16)
             self._maxima[space] = np.array([limit.maximum for limit in limits], np.uint16)

@@ -75,7 +75,7 @@ class ImagesInProgress:
             )
 
     def _uninterrupted(self, block: Readouts) -> Iterator[Readouts]:
-        """The block cut after each readout that may complete an image, or where the trigger's counter changes."""
+        """The block cut after readouts that may complete an image, or where the trigger's counter changes."""
         if self._trigger is None:
             ends = np.flatnonzero(block.flagged(*COMPLETING)) + 1
         else:
@@ -119,9 +119,9 @@ class ImagesInProgress:
             n_bytes += KSpaceBuffer.n_bytes(encoding, n_coils)
             if n_bytes > self._max_bytes:
                 raise InputError(
-                    f"Accumulate: expected images in progress of at most {self._max_bytes} bytes, got {n_bytes} "
-                    f"for {len(all_begun) + 1} of {encoding.encoded_matrix} with {n_coils} channels; "
-                    "raise max_bytes, or check the matrix size and the last-in-slice flags"
+                    f"Accumulate: expected images in progress of at most {self._max_bytes} bytes, got "
+                    f"{n_bytes} for {len(all_begun) + 1} of {encoding.encoded_matrix} with {n_coils} "
+                    "channels; raise max_bytes, or check the matrix size and the last-in-slice flags"
                 )
             begun[key] = KSpaceBuffer(encoding, n_coils)
         return begun[key]
@@ -166,7 +166,7 @@ class ImagesInProgress:
         return all(name not in limits or counters[name] >= limits[name].maximum for name in averaged)
 
     def _is_whole(self, image: KSpaceBuffer) -> bool:
-        """Whether all lines are there; asked in 3-D only, where scanners flag the last line of every partition."""
+        """Whether all lines are there; asked in 3-D only, where every partition may have its last line."""
         return image.data.shape[0] == 1 or missing_lines(image.lines, image.encoding).n_missing == 0
 
     def _complete(self, key: Key) -> KSpace:

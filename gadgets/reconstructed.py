@@ -7,8 +7,11 @@ import torch
 
 from gadgets.records import ImageSeries, KSpace
 
+METHOD = "Reconstream.Reconstruction"
+"""Meta key of how an image was reconstructed."""
 
-def reconstructed(kspace: KSpace, image: torch.Tensor, *notes: str) -> ImageSeries:
+
+def reconstructed(kspace: KSpace, image: torch.Tensor, method: str, *notes: str) -> ImageSeries:
     """An image `(channel, z, y, x)` of a k-space, with the k-space's header, notes and field of view."""
     _, n_z, n_y, n_x = image.shape
     encoding = kspace.encoding
@@ -17,5 +20,20 @@ def reconstructed(kspace: KSpace, image: torch.Tensor, *notes: str) -> ImageSeri
         header=kspace.header,
         encoding=replace(encoding, recon_matrix=(n_x, n_y, n_z), recon_fov_mm=encoding.encoded_fov_mm),
         image_type=ismrmrd.IMTYPE_COMPLEX if image.is_complex() else ismrmrd.IMTYPE_MAGNITUDE,
+        acquired=_outline(kspace.sampled),
+        meta={METHOD: method},
         notes=(*kspace.notes, *notes),
     )
+
+
+def _outline(sampled: torch.Tensor) -> tuple[slice, slice, slice]:
+    return (
+        _run(sampled.any(-1).any(-1)),
+        _run(sampled.any(-1).any(0)),
+        _run(sampled.any(0).any(0)),
+    )
+
+
+def _run(sampled: torch.Tensor) -> slice:
+    where = torch.nonzero(sampled).flatten()
+    return slice(int(where[0]), int(where[-1]) + 1)

@@ -129,6 +129,9 @@ class ImageSeries:
     """`encoding.recon_fov_mm` is always the field of view of `data`."""
     image_type: int = ismrmrd.IMTYPE_COMPLEX
     """MRD's number for magnitude, phase, real, imaginary or complex."""
+    acquired: tuple[slice, slice, slice] | None = None
+    """The runs of k-space along `(kz, ky, kx)`, on the grid of `data`, that were acquired or calculated from
+    acquired neighbours; None once that is of no more use."""
     series_index: int = 0
     series_name: str = ""
     meta: dict[str, str | list[str]] = field(default_factory=dict)

@@ -14,9 +14,20 @@ _BUILT_IN = {
     "NoiseAdjust": "noise_adjust",
     "Accumulate": "accumulate",
     "RemoveOversampling": "remove_oversampling",
+    "CoilCompression": "coil_compression",
+    "CoilMaps": "coil_maps",
     "FourierReconstruction": "fourier_reconstruction",
+    "Grappa": "grappa",
+    "Sense": "sense",
+    "WaveletSense": "wavelet_sense",
+    "AutoReconstruction": "auto_reconstruction",
+    "PartialFourier": "partial_fourier",
     "CropFieldOfView": "crop_field_of_view",
     "ImageType": "image_type",
+    "ScaleIntensity": "scale_intensity",
+    "Window": "window",
+    "NameSeries": "name_series",
+    "AddMeta": "add_meta",
 }
 """Class name to module, one file each."""
 

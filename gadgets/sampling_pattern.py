@@ -22,8 +22,8 @@ def missing_lines(lines: npt.NDArray[np.bool_], encoding: Encoding) -> Lines:
     """Compare the lines acquired, `(kz, ky)`, with the lattice inside the encoding limits.
 
     The acceleration is the header's or, where that tells none, the one seen. A three-dimensional scan may
-    leave out the corners of its outline. A line off the lattice and outside the calibration block makes up for
-    one missing on it: sampling at random is no fault.
+    leave out the corners of its outline. A line off the lattice and outside the calibration block makes up
+    for one missing on it: sampling at random is no fault.
     """
     seen = torch.from_numpy(lines)
     rates = encoding.acceleration[1], encoding.acceleration[0]

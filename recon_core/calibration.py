@@ -9,7 +9,8 @@ def calibration_block(sampled: torch.Tensor) -> Block | None:
     """The largest fully sampled block of k-space about its centre, found by growing it.
 
     Along kx it takes the samples that all lines have. Along ky and kz it starts at the line nearest to the
-    centre (index n // 2 of each axis) and grows by a row at a time on each side in turn while that row is full.
+    centre (index n // 2 of each axis) and grows by a row at a time on each side in turn, while that row is
+    full. What holds the centre is then cut to be symmetric: sample m // 2 of the block is the centre.
 
     Args:
         sampled: (kz, ky, kx) bool.
@@ -27,7 +28,8 @@ def calibration_block(sampled: torch.Tensor) -> Block | None:
     centre = torch.tensor([n // 2 for n in lines.shape], device=lines.device)
     z, y = where[(where - centre).square().sum(dim=1).argmin()].tolist()
     along_z, along_y = _grown(lines, z, y)
-    return along_z, along_y, along_x
+    n_z, n_y, n_x = sampled.shape
+    return _centred(along_z, n_z), _centred(along_y, n_y), _centred(along_x, n_x)
 
 
 def _run_about_centre(sampled: torch.Tensor) -> slice | None:
@@ -52,3 +54,11 @@ def _grown(lines: torch.Tensor, z: int, y: int) -> tuple[slice, slice]:
         z1 += z1 < full.shape[0] and bool(full[z1, y0:y1].all())
         growing = before != (z0, z1, y0, y1)
     return slice(z0, z1), slice(y0, y1)
+
+
+def _centred(run: slice, n: int) -> slice:
+    centre = n // 2
+    if not run.start <= centre < run.stop:
+        return run
+    half = min(centre - run.start, run.stop - centre)
+    return slice(centre - half, centre + half + (run.stop > centre + half))

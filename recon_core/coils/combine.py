@@ -12,8 +12,8 @@ def rss(images: torch.Tensor, coil_axis: int = -4) -> torch.Tensor:
 
     Roemer et al. 1990, doi:10.1002/mrm.1910160203.
     """
-    norm: torch.Tensor = torch.linalg.vector_norm(images, dim=coil_axis)
-    return norm
+    power: torch.Tensor = torch.linalg.vecdot(images, images, dim=coil_axis).real
+    return power.sqrt()
 
 
 def sense_combine(images: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
@@ -23,8 +23,10 @@ def sense_combine(images: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
     images, maps: (*batch, coil, z, y, x), broadcasting. Returns (*batch, z, y, x).
     Pruessmann et al. 1999, doi:10.1002/(SICI)1522-2594(199911)42:5<952::AID-MRM16>3.0.CO;2-S, at R = 1.
     """
-    weight = maps.abs().square().sum(-4)
-    return (maps.conj() * images).sum(-4) / weight.where(weight > 0, 1.0)
+    weight = torch.linalg.vecdot(maps, maps, dim=-4).real
+    matched: torch.Tensor = torch.linalg.vecdot(maps, images, dim=-4)
+    image: torch.Tensor = matched / weight.where(weight > 0, 1.0)
+    return image
 
 
 def adaptive_maps(images: torch.Tensor, width: int = 7, n_iterations: int = 5) -> torch.Tensor:
@@ -44,7 +46,7 @@ def adaptive_maps(images: torch.Tensor, width: int = 7, n_iterations: int = 5) -
     maps = _box_mean(images * seen.conj(), box)
     for _ in range(n_iterations):
         maps = _unit_norm(maps)
-        maps = _box_mean(images * (maps.conj() * images).sum(0).conj(), box)
+        maps = _box_mean(images * torch.linalg.vecdot(images, maps, dim=0), box)
     return reference_phase(_unit_norm(maps), principal)
 
 

@@ -1,0 +1,71 @@
+"""Coil sensitivity maps."""
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import torch
+
+from gadgets.calibration import PerSlice, calibration_of
+from gadgets.gadget import Context, Gadget
+from gadgets.records import CalibratedKSpace, KSpace
+from recon_core.coils.espirit import espirit
+from recon_core.fourier import resize
+
+
+class CoilMaps(Gadget, frozen=True):
+    """Coil maps by ESPIRiT, from the reference lines or the fully sampled centre of the data.
+
+    A slice keeps its maps as long as its calibration data stay the same.
+    Uecker et al. 2014, doi:10.1002/mrm.24751.
+    """
+
+    accepts = KSpace
+    emits = CalibratedKSpace
+
+    n_maps: int = 1
+    """Sets of maps; two or more where anatomy folds into the field of view."""
+    kernel_width: int = 6
+    """Samples of k-space along each axis that a kernel spans."""
+    calibration_width: int = 24
+    """Samples of the centre of k-space used along each axis; more take time and give little."""
+    threshold: float | Literal["auto"] = "auto"
+    """Share of the largest singular value below which a kernel counts as noise."""
+    crop: float = 0.8
+    """Eigenvalue below which the maps are set to zero."""
+    backend: Literal["torch", "sigpy"] = "torch"
+    """`sigpy` runs SigPy's calibration as a reference; it takes one set and a numeric threshold."""
+
+    def __call__(self, items: Iterable[KSpace], context: Context) -> Iterator[CalibratedKSpace]:
+        maps: PerSlice[torch.Tensor] = PerSlice()
+        for kspace in items:
+            yield with_coil_maps(kspace, self, maps)
+
+
+def with_coil_maps(kspace: KSpace, gadget: CoilMaps, known: PerSlice[torch.Tensor]) -> CalibratedKSpace:
+    """The k-space with maps computed as `gadget` says, or those `known` for its calibration data."""
+    calibration = calibration_of(kspace)
+    width = [min(length, gadget.calibration_width) for length in calibration.shape[1:]]
+    centre = resize(calibration, width)
+    n_z, n_y, n_x = kspace.data.shape[1:]
+
+    def compute() -> torch.Tensor:
+        return espirit(
+            centre,
+            (n_z, n_y, n_x),
+            kernel_width=gadget.kernel_width,
+            threshold=gadget.threshold,
+            crop=gadget.crop,
+            n_maps=gadget.n_maps,
+            backend=gadget.backend,
+        ).maps
+
+    coil_maps = known.get(kspace, centre, compute, n_z, n_y, n_x)
+    return CalibratedKSpace(
+        data=kspace.data,
+        sampled=kspace.sampled,
+        header=kspace.header,
+        encoding=kspace.encoding,
+        calibration=kspace.calibration,
+        notes=kspace.notes,
+        coil_maps=coil_maps,
+    )

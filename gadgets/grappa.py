@@ -1,0 +1,87 @@
+"""GRAPPA."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import torch
+
+from gadgets.calibration import PerSlice, calibration_of
+from gadgets.fourier_reconstruction import Combination, fourier_image
+from gadgets.gadget import Context, Gadget
+from gadgets.reconstructed import reconstructed
+from gadgets.records import ImageSeries, KSpace
+from recon_core.coils.combine import rss
+from recon_core.coils.low_resolution import low_resolution_maps
+from recon_core.errors import InputError
+from recon_core.fourier import ifft, resize
+from recon_core.grappa import GrappaWeights, apply_grappa, grappa_weights, unmix, unmixing
+from recon_core.lattice import regular_acceleration
+
+
+class Grappa(Gadget, frozen=True):
+    """Parallel imaging of regularly undersampled k-space, its missing lines calculated from their neighbours.
+
+    Combined adaptively, weights and coil maps become one set of unmixing coefficients in image space; without
+    combination, or with `rss`, k-space is filled. A slice keeps its weights as long as its calibration data
+    stay the same. Fully sampled k-space is Fourier-transformed.
+
+    Raises CalibrationError for too few calibration lines, InputError for irregular sampling.
+    Griswold et al. 2002, doi:10.1002/mrm.10171; Breuer et al. 2009, doi:10.1002/mrm.22066.
+    """
+
+    accepts = KSpace
+    emits = ImageSeries
+
+    kernel: tuple[int, int, int] = (2, 4, 5)
+    """Acquired lines along kz and ky, and samples along kx, that each missing sample is calculated from."""
+    regularisation: float = 1e-4
+    """Tikhonov weight, relative to the mean power of a calibration sample."""
+    calibration_width: int = 64
+    """Samples along kx of the calibration lines that weights are fitted to."""
+    combine: Combination = "adaptive"
+    """`adaptive` (complex, matched to coil maps), `rss` (root of the sum of squares, real) or `none`."""
+
+    def __call__(self, items: Iterable[KSpace], context: Context) -> Iterator[ImageSeries]:
+        known: PerSlice[GrappaCalibration] = PerSlice()
+        for kspace in items:
+            yield grappa_image(kspace, self, known)
+
+
+class GrappaCalibration(NamedTuple):
+    """What is computed once for a slice: weights and, to combine adaptively, their unmixing coefficients."""
+
+    weights: GrappaWeights
+    coefficients: torch.Tensor | None
+
+
+def grappa_image(kspace: KSpace, gadget: Grappa, known: PerSlice[GrappaCalibration]) -> ImageSeries:
+    """The image as `gadget` says, with the weights `known` for its calibration data."""
+    lines = kspace.sampled.any(-1)
+    acceleration = regular_acceleration(lines)
+    if acceleration is None:
+        raise InputError(
+            f"Grappa: expected every R-th line of k-space, got {int(lines.sum())} of {lines.numel()} lines "
+            "at irregular distances; use the recipe cartesian_wavelet"
+        )
+    if acceleration == (1, 1):
+        return fourier_image(kspace, gadget.combine)
+    reference = calibration_of(kspace)
+    _, n_z, n_y, n_x = kspace.data.shape
+
+    def calibrate() -> GrappaCalibration:
+        centre = resize(reference, (min(reference.shape[-1], gadget.calibration_width),))
+        weights = grappa_weights(
+            centre, acceleration, kernel=gadget.kernel, regularisation=gadget.regularisation
+        )
+        if gadget.combine != "adaptive":
+            return GrappaCalibration(weights, None)
+        return GrappaCalibration(weights, unmixing(weights, low_resolution_maps(reference, (n_z, n_y, n_x))))
+
+    weights, coefficients = known.get(kspace, reference, calibrate, acceleration, n_z, n_y, n_x)
+    if coefficients is not None:
+        image = unmix(coefficients, kspace.data, lines, acceleration)[None]
+    else:
+        coil_images = ifft(apply_grappa(weights, kspace.data, lines))
+        image = rss(coil_images)[None] if gadget.combine == "rss" else coil_images
+    rates = f"{acceleration[0]} x {acceleration[1]} (kz x ky)"
+    return reconstructed(kspace, image, f"GRAPPA {rates}, calibrated on {tuple(reference.shape[1:])} samples")

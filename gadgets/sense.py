@@ -1,0 +1,41 @@
+"""SENSE."""
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from gadgets.gadget import Context, Gadget
+from gadgets.reconstructed import reconstructed
+from gadgets.records import CalibratedKSpace, ImageSeries
+from recon_core.sense import cg_sense
+
+
+class Sense(Gadget, frozen=True):
+    """Parallel imaging with coil maps by conjugate gradients; one channel for every set of maps.
+
+    Pruessmann et al. 2001, doi:10.1002/mrm.1241.
+    """
+
+    accepts = CalibratedKSpace
+    emits = ImageSeries
+
+    n_iterations: int = 30
+    """At most this many iterations."""
+    regularisation: float = 0.0
+    """Weight of the image's energy; the data term's eigenvalues lie between 0 and 1."""
+    tolerance: float = 1e-3
+    """Stop when the residual has fallen to this share of its first value."""
+    backend: Literal["torch", "sigpy"] = "torch"
+    """`sigpy` runs SigPy's SenseRecon as a reference."""
+
+    def __call__(self, items: Iterable[CalibratedKSpace], context: Context) -> Iterator[ImageSeries]:
+        for kspace in items:
+            image = cg_sense(
+                kspace.data,
+                kspace.coil_maps,
+                kspace.sampled,
+                n_iterations=self.n_iterations,
+                regularisation=self.regularisation,
+                tolerance=self.tolerance,
+                backend=self.backend,
+            )
+            yield reconstructed(kspace, image, "SENSE")
