@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from gadgets.accumulate import Accumulate, Counter
+from gadgets.grappa import Grappa
 from pipelines.recipe import Step
 
 Properties = dict[str, str]
@@ -17,10 +18,12 @@ Properties = dict[str, str]
 
 @dataclass(frozen=True)
 class Amendment:
-    """Parameters that a gadget of Gadgetron's adds to one of ours already in the recipe."""
+    """Parameters that a gadget of Gadgetron's adds to the last of ours of that name in the recipe."""
 
     use: str
     parameters: dict[str, Any]
+    alone: dict[str, Any] | None = None
+    """The further parameters of a step of its own, where there is none to add to; None for no step."""
 
 
 Translation = Callable[[Properties], Iterator[Step | Amendment | str]]
@@ -92,6 +95,17 @@ def _bucket_to_buffer(properties: Properties) -> Iterator[Step]:
     yield from ()
 
 
+def _grappa(properties: Properties) -> Iterator[Step]:
+    for name in ("send_out_gfactor", "send_out_snr_map"):
+        if name in properties and not _is_true(properties[name]):
+            del properties[name]
+    axes = ("E2", "E1", "RO")
+    sizes = [int(properties.pop(f"grappa_kSize_{axis}", "0")) for axis in axes]
+    ours = Grappa().kernel
+    kernel = [size or default for size, default in zip(sizes, ours, strict=True)]
+    yield Step("Grappa", {"kernel": kernel} if any(sizes) else {})
+
+
 def _spirit(_properties: Properties) -> Iterator[Step | str]:
     yield "reconstructed by SENSE with ESPIRiT maps instead of SPIRiT"
     yield Step("CoilMaps")
@@ -136,6 +150,34 @@ def _extract(properties: Properties) -> Iterator[Step | str]:
     yield Step("ImageType", {"part": made})
 
 
+def _image_array_scaling(properties: Properties) -> Iterator[Step]:
+    factor = float(properties.pop("scalingFactor", "4.0"))
+    if _is_true(properties.pop("use_constant_scalingFactor", "true")) and factor > 0:
+        for unused in ("min_intensity_value", "max_intensity_value", "auto_scaling_only_once"):
+            properties.pop(unused, None)
+        yield Step("ScaleIntensity", {"factor": factor, "number": "float32"})
+        return
+    if _is_true(properties.get("auto_scaling_only_once", "")):
+        del properties["auto_scaling_only_once"]
+    yield Step("ScaleIntensity", {"target": 2048.0, "percentile": 100.0, "number": "float32"})
+
+
+def _auto_scale(properties: Properties) -> Iterator[Step | str]:
+    yield "every image of a series has the scale of its first one"
+    target = float(properties.pop("max_value", "2048"))
+    yield Step("ScaleIntensity", {"target": target, "percentile": 99.0, "number": "float32"})
+
+
+def _to_integer(number: str) -> Translation:
+    def translate(properties: Properties) -> Iterator[Amendment]:
+        for name in ("min_intensity", "intensity_offset"):
+            if not properties.get(name, "0").strip("0"):
+                properties.pop(name, None)
+        yield Amendment("ScaleIntensity", {"number": number}, alone={"factor": 1.0})
+
+    return translate
+
+
 STOCK_GADGETS: dict[str, Translation] = {
     "NoiseAdjustGadget": _noise_adjust,
     "NoiseAdjustGadget_unoptimized": _noise_adjust,
@@ -151,16 +193,20 @@ STOCK_GADGETS: dict[str, Translation] = {
     "SimpleReconGadget": _step("FourierReconstruction", combine="rss"),
     "FFTGadget": _step("FourierReconstruction", combine="none"),
     "GenericReconCartesianFFTGadget": _step("FourierReconstruction"),
-    "GenericReconCartesianGrappaGadget": _step("Grappa"),
+    "GenericReconCartesianGrappaGadget": _grappa,
     "GenericReconCartesianSpiritGadget": _spirit,
     "GenericReconPartialFourierHandlingFilterGadget": _partial_fourier_filter,
     "GenericReconPartialFourierHandlingPOCSGadget": _step("PartialFourier", method="pocs"),
     "GenericReconKSpaceFilteringGadget": _kspace_filter,
     "GenericReconFieldOfViewAdjustmentGadget": _step("CropFieldOfView"),
+    "GenericReconImageArrayScalingGadget": _image_array_scaling,
     "CombineGadget": _combine,
     "CropAndCombineGadget": _crop_and_combine,
     "ExtractGadget": _extract,
     "ComplexToFloatGadget": _step("ImageType"),
+    "AutoScaleGadget": _auto_scale,
+    "FloatToUShortGadget": _to_integer("uint16"),
+    "FloatToShortGadget": _to_integer("int16"),
     "ImageArraySplitGadget": _nothing,
     "ImageFinishGadget": _nothing,
     "ImageFinishGadgetCPLX": _nothing,

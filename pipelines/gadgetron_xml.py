@@ -6,7 +6,6 @@ from pathlib import PurePath
 from typing import Any
 from xml.etree import ElementTree
 
-from gadgets.gadget import Gadget
 from gadgets.records import CalibratedKSpace, ImageSeries, KSpace, Readouts
 from gadgets.registry import known_gadgets
 from pipelines.gadgetron_names import NO_EFFECT, STOCK_GADGETS, Amendment
@@ -54,9 +53,13 @@ def recipe_from_xml(text: str, where: str) -> Recipe:
                 case str():
                     notes.append(f"{gadget}: {result}")
                 case Amendment():
-                    steps = [_amended(step, result) for step in steps]
+                    steps = _amended(steps, result)
                 case Step():
                     steps.append(result)
+    uses = [step.use for step in steps]
+    if "ScaleIntensity" in uses and "ImageType" not in uses:
+        steps = [step for step in steps if step.use != "ScaleIntensity"]
+        notes.append("complex images are not scaled")
     notes += _without_effect(stock)
     recipe = Recipe(
         name=PurePath(where).stem,
@@ -180,10 +183,14 @@ def _translated(stock: _StockGadget, where: str) -> Iterator[Step | Amendment | 
         yield f"no counterpart for {listed}"
 
 
-def _amended(step: Step, amendment: Amendment) -> Step:
-    if step.use != amendment.use:
-        return step
-    return Step(step.use, {**step.parameters, **amendment.parameters})
+def _amended(steps: list[Step], amendment: Amendment) -> list[Step]:
+    for number in reversed(range(len(steps))):
+        if steps[number].use == amendment.use:
+            amended = Step(amendment.use, {**steps[number].parameters, **amendment.parameters})
+            return [*steps[:number], amended, *steps[number + 1 :]]
+    if amendment.alone is None:
+        return steps
+    return [*steps, Step(amendment.use, {**amendment.alone, **amendment.parameters})]
 
 
 def _without_effect(stock: Iterable[_StockGadget]) -> list[str]:
@@ -192,12 +199,16 @@ def _without_effect(stock: Iterable[_StockGadget]) -> list[str]:
 
 
 def _in_working_order(steps: list[Step]) -> list[Step]:
-    """Gadgetron crops and compresses single readouts, we whole k-spaces: sort by what the gadgets take."""
-    return sorted(steps, key=lambda step: _stage(known_gadgets()[step.use]))
+    """Gadgetron crops and compresses single readouts, we whole k-spaces: sort by what the gadgets take.
 
+    It scales complex images, we scale what is made of them.
+    """
 
-def _stage(gadget: type[Gadget]) -> tuple[int, int]:
-    return _depth(gadget.accepts), _depth(gadget.emits)
+    def stage(step: Step) -> tuple[int, int, bool]:
+        gadget = known_gadgets()[step.use]
+        return _depth(gadget.accepts), _depth(gadget.emits), step.use == "ScaleIntensity"
+
+    return sorted(steps, key=stage)
 
 
 def _depth(types: Any) -> int:

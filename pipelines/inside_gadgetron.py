@@ -60,7 +60,7 @@ def recipe_from_configuration(configuration: ElementTree.Element | None) -> Reci
 
         <configuration>
             <property name="recipe" value="cartesian_sense"/>
-            <property name="CoilCompression.n_coils" value="8"/>
+            <property name="Sense.n_iterations" value="20"/>
         </configuration>
 
     The recipe is the name of a shipped one, or the text of one in TOML. Raises RecipeError.
