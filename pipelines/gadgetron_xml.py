@@ -38,7 +38,7 @@ def recipe_from_xml(text: str, where: str) -> Recipe:
     Gadget classes may be ours (properties are then parameters) or stock Gadgetron ones that have a
     counterpart. The steps are put in the order in which our gadgets take them: whitening, then
     everything on k-space, then reconstruction, then images. What has no counterpart is named in the
-    recipe's `notes`. `where` names the text in errors.
+    recipe's `notes`. `where` names the text in errors, and the recipe if it is the path of a file.
 
     Raises RecipeError for XML that is no such configuration, has a document type or entities, branches,
     starts external processes, or names a class without a counterpart.
@@ -56,13 +56,12 @@ def recipe_from_xml(text: str, where: str) -> Recipe:
                     steps = _amended(steps, result)
                 case Step():
                     steps.append(result)
-    uses = [step.use for step in steps]
-    if "ScaleIntensity" in uses and "ImageType" not in uses:
+    if _scales_complex(steps):
         steps = [step for step in steps if step.use != "ScaleIntensity"]
         notes.append("complex images are not scaled")
     notes += _without_effect(stock)
     recipe = Recipe(
-        name=PurePath(where).stem,
+        name=PurePath(where).stem if where.endswith(".xml") else "gadgetron",
         about="Gadgetron's " + ", ".join(gadget.classname for gadget in stock),
         steps=tuple(_in_working_order(steps)),
         notes=tuple(notes),
@@ -198,17 +197,26 @@ def _without_effect(stock: Iterable[_StockGadget]) -> list[str]:
     return [f"{', '.join(sorted(found))}: without effect on images, ignored"] if found else []
 
 
+def _scales_complex(steps: list[Step]) -> bool:
+    is_real = any(step.use == "ImageType" or step.parameters.get("combine") == "rss" for step in steps)
+    return not is_real and any(step.use == "ScaleIntensity" for step in steps)
+
+
 def _in_working_order(steps: list[Step]) -> list[Step]:
     """Gadgetron crops and compresses single readouts, we whole k-spaces: sort by what the gadgets take.
 
     It scales complex images, we scale what is made of them.
     """
 
-    def stage(step: Step) -> tuple[int, int, bool]:
+    def stage(step: Step) -> tuple[int, int]:
         gadget = known_gadgets()[step.use]
-        return _depth(gadget.accepts), _depth(gadget.emits), step.use == "ScaleIntensity"
+        return _depth(gadget.accepts), _depth(gadget.emits)
 
-    return sorted(steps, key=stage)
+    ordered = sorted(steps, key=stage)
+    uses = [step.use for step in ordered]
+    behind = uses.index("ImageType") + 1 if "ImageType" in uses else 0
+    early = [step for step in ordered[:behind] if step.use == "ScaleIntensity"]
+    return [step for step in ordered[:behind] if step not in early] + early + ordered[behind:]
 
 
 def _depth(types: Any) -> int:

@@ -153,6 +153,13 @@ def test_our_own_classes_take_properties_as_parameters() -> None:
         read([*chain[:1], ("CoilCompression", {"n_coils": "four"}), *chain[2:]])
 
 
+def test_our_own_image_gadgets_keep_their_order() -> None:
+    names = ["Accumulate", "FourierReconstruction", "ImageType", "ScaleIntensity", "Window", "NameSeries"]
+    assert uses(read([(name, {}) for name in names])) == names
+    summed = [("Accumulate", {}), ("FourierReconstruction", {"combine": "rss"}), ("ScaleIntensity", {})]
+    assert uses(read(summed))[-1] == "ScaleIntensity"
+
+
 def test_coils_are_combined_where_the_chain_combines_them() -> None:
     chain = [("AccumulatorGadget", {}), ("FFTGadget", {})]
     assert parameters(read(chain), "FourierReconstruction") == {"combine": "none"}
@@ -204,6 +211,11 @@ def test_gadgets_spread_over_processes_are_taken_as_one_chain() -> None:
 
 def test_a_configuration_is_recognised_among_recipe_texts() -> None:
     assert recipe_from_text("\n " + v2_xml(SIMPLE), "x").steps == read(SIMPLE).steps
+
+
+def test_a_recipe_has_the_name_of_its_file() -> None:
+    assert recipe_from_xml(v2_xml(SIMPLE), "/there/Generic_X.xml").name == "Generic_X"
+    assert recipe_from_xml(v2_xml(SIMPLE), "in CONFIG_TEXT").name == "gadgetron"
 
 
 def test_an_unknown_class_is_refused_with_the_known_ones() -> None:
