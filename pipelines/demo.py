@@ -131,10 +131,12 @@ def _draw_comparison(pictures: Sequence[torch.Tensor], names: Sequence[str], pat
     rows = torch.cat([torch.cat(middle, dim=1), torch.cat(errors, dim=1)])
     sheet = Image.fromarray((rows / white * 255).clamp(0, 255).byte().numpy())
     draw = ImageDraw.Draw(sheet)
-    for column, name in enumerate(names):
+    below = middle[0].shape[0] + 2
+    draw.text((4, below), f"errors x {ERROR_GAIN}:", fill=255)
+    for column, (name, picture) in enumerate(zip(names, middle, strict=True)):
         left = column * middle[0].shape[1] + 4
         draw.text((left, 2), name, fill=255)
         if column:
-            draw.text((left, middle[0].shape[0] + 2), f"error x {ERROR_GAIN}", fill=255)
+            draw.text((left, below), f"NRMSE {nrmse(picture, middle[0]):.3f}", fill=255)
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)

@@ -100,9 +100,9 @@ def _scan(source: Any, header: Any, axes: str) -> Scan:
 
 
 def provenance_of(recipe: Recipe) -> Mapping[str, str]:
-    """What every image says of how it was made."""
+    """What every image says of how it was made; `to_mrd` puts the prefix ``Reconstream.`` before each key."""
     return {
-        "Reconstream.Version": version("reconstream"),
-        "Reconstream.Recipe": recipe.name,
-        "Reconstream.RecipeHash": recipe.hash,
+        "Version": version("reconstream"),
+        "Recipe": recipe.name,
+        "RecipeHash": recipe.hash,
     }

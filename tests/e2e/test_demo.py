@@ -24,6 +24,11 @@ def smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "N_SLICES", 2)
 
 
+def picture_size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        return picture.size
+
+
 def test_whitened_coils_see_the_truth_that_the_demo_compares_with() -> None:
     simulation = simulate_acquisition((64, 64), 8, snr=1e5)
     whitening = torch.linalg.inv(torch.linalg.cholesky(simulation.covariance))
@@ -36,7 +41,7 @@ def test_whitened_coils_see_the_truth_that_the_demo_compares_with() -> None:
 def test_parallel_imaging_comes_near_the_truth_and_zero_filling_does_not(tmp_path: Path) -> None:
     result = run_demo(tmp_path)
     by_recipe = {trial.recipe: trial for trial in result.trials}
-    assert list(by_recipe) == ["cartesian_fft", "cartesian_grappa", "cartesian_sense"]
+    assert list(by_recipe) == list(demo.RECIPES)
     assert by_recipe["cartesian_fft"].nrmse > 0.2
     for recipe in ("cartesian_grappa", "cartesian_sense"):
         assert by_recipe[recipe].nrmse < 0.08
@@ -46,8 +51,8 @@ def test_parallel_imaging_comes_near_the_truth_and_zero_filling_does_not(tmp_pat
         images_file, picture = trial.files
         with ismrmrd.Dataset(str(images_file), create_if_needed=False) as dataset:
             assert dataset.number_of_images("image_0") == 2
-        assert Image.open(picture).size > (96, 96)
-    assert Image.open(result.comparison).size == (4 * 96, 2 * 96)
+        assert picture_size(picture) > (96, 96)
+    assert picture_size(result.comparison) == (4 * 96, 2 * 96)
 
 
 def test_the_command_prints_one_screen(tmp_path: Path) -> None:
