@@ -13,9 +13,14 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Simulate a scan, stream it through a server over TCP, and compare its images with the truth."""
+    import logging
+
     from pipelines.cli.terminal import print_json
     from pipelines.demo import run_demo
 
+    logger = logging.getLogger("reconstream")
+    if logger.level == logging.WARNING:
+        logger.setLevel(logging.ERROR)  # zero filling is meant to alias here
     result = run_demo(out)
     if as_json:
         print_json(result)
@@ -32,5 +37,5 @@ def demo(
             f"{trial.nrmse:9.4f}{trial.psnr_db:7.1f} dB{trial.ssim:8.4f}"
         )
     print("\nErrors are against the simulated object as noise-whitened coils see it, intensity scale fitted.")
-    print(f"Images: {', '.join(str(file) for trial in result.trials for file in trial.files)}")
+    print(f"Images: {out}/RECIPE.h5 (ISMRMRD) and {out}/RECIPE.png.")
     print(f"Truth, reconstructions and errors side by side: {result.comparison}")
