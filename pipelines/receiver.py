@@ -4,6 +4,7 @@ import queue
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from time import monotonic
 
 from pipelines.chunks import Chunk, chunks_of
@@ -41,7 +42,7 @@ class Receiver:
             except queue.Empty:
                 if monotonic() - last_arrival > self.idle_timeout_s:
                     raise SessionError(
-                        f"connection: expected data or CLOSE, got nothing for {self.idle_timeout_s:.0f} s; "
+                        f"connection: expected data or CLOSE, got nothing for {self.idle_timeout_s:g} s; "
                         "the peer has stalled"
                     ) from None
                 if len(last.buffer) > 0:
@@ -57,11 +58,13 @@ class Receiver:
     def interrupt(self) -> None:
         """Let `chunks` end, from any thread, though the peer may go on."""
         self._interrupted.set()
+        with suppress(queue.Full):
+            self._waiting.put_nowait(None)  # it need not wait for its poll
 
     def discard(self) -> None:
         """From now on journal only: nobody reads `chunks` any more, and it ends for who still waits."""
-        self._interrupted.set()
         self._discarding.set()
+        self.interrupt()
 
     def join(self, timeout_s: float) -> None:
         """Wait until the peer has closed its side."""

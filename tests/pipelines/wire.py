@@ -5,6 +5,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
 
+import ismrmrd
 import numpy as np
 import numpy.typing as npt
 from ismrmrd.constants import ACQ_LAST_IN_SLICE
@@ -183,8 +184,9 @@ class RawClient:
         return found[:-1]
 
     def error(self) -> str:
-        """The one TEXT of a server that refuses, with nothing after it but CLOSE."""
-        (message,) = self.messages()
+        """The one TEXT of a server that refuses: after images perhaps, with nothing after it but CLOSE."""
+        *images, message = self.messages()
+        assert all(isinstance(image, ismrmrd.Image) for image in images)
         assert isinstance(message, Text)
         assert message.text.startswith("ERROR ")
         return message.text
