@@ -37,7 +37,9 @@ class RecipeError(InputError):
 class GadgetError(ReconstreamError):
     """A gadget failed while a recipe was running."""
 
-    def __init__(self, recipe: str, gadget: str, scan_counter: int | None, reason: BaseException | str) -> None:
+    def __init__(
+        self, recipe: str, gadget: str, scan_counter: int | None, reason: BaseException | str
+    ) -> None:
         self.recipe, self.gadget, self.scan_counter = recipe, gadget, scan_counter
         where = "before any readout" if scan_counter is None else f"at scan counter {scan_counter}"
         super().__init__(f"recipe '{recipe}', gadget {gadget}, {where}: {reason}")
