@@ -1,7 +1,7 @@
 """From a scan to its images, by a recipe: the one path that server, command line, replay and Python share."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def reconstruct_scan(
     *,
     study: StudyStore | None = None,
     logger: logging.Logger | logging.LoggerAdapter[logging.Logger] = _LOGGER,
-) -> Iterator[ismrmrd.Image]:
+) -> Generator[ismrmrd.Image, None, None]:
     """The images of a stream of readouts, waveforms or images, as soon as each is finished.
 
     Raises RecipeError for a recipe that cannot run, StreamError for a header that cannot be read, and

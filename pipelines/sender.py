@@ -83,5 +83,6 @@ def _serialized(message: SerializableObject) -> bytes | memoryview:
     serialized: memoryview = stream.getbuffer()
     if isinstance(message, ismrmrd.Image) and message.data_type == ismrmrd.DATATYPE_INT:
         # ismrmrd keeps MRD's four-byte INT in eight, and would send eight.
-        return bytes(serialized[: -message.data.nbytes]) + message.data.astype("<i4").tobytes()
+        pixels: bytes = message.data.astype("<i4").tobytes()
+        return bytes(serialized[: -message.data.nbytes]) + pixels
     return serialized

@@ -128,7 +128,8 @@ def _multiply(matrix: torch.Tensor, planes: torch.Tensor, axis: int) -> torch.Te
         return planes @ matrix.mT
     if axis == -2:
         return matrix @ planes
-    return (matrix @ planes.flatten(-2)).unflatten(-1, planes.shape[-2:])
+    product = matrix @ planes.flatten(-2)
+    return product.reshape(*product.shape[:-1], *planes.shape[-2:])
 
 
 def _to_planes(image: torch.Tensor) -> torch.Tensor:
