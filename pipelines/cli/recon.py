@@ -16,9 +16,10 @@ def recon(
     formats: Formats = "mrd",
     as_json: AsJson = False,
 ) -> None:
-    """Reconstruct raw files; a noise scan given first serves the scans after it.
+    """Reconstruct raw files.
 
-    Prints the files written. The exit code is 0 only when every image of every file was made.
+    Prints the files written. The exit code is 0 only when every image of every file was made. The noise scan
+    of one file serves later ones whose header names it as their noise dependency.
     """
     from pipelines.cli.reconstructing import chosen_formats, chosen_recipe, reconstruct_files, with_settings
 

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from pipelines.cli import main
+from pipelines.mrd_hdf5_writer import write_scan
 from pipelines.server import Server
+from pipelines.sources import Scan, open_scan
 
 FFT = ("--recipe", "cartesian_fft")
 
@@ -160,6 +162,24 @@ def test_after_a_failure_the_other_files_are_reconstructed_and_the_exit_code_tel
     first, second = err.splitlines()
     assert first.startswith("reconstream: broken.h5: ")
     assert second.startswith("reconstream: missing.h5: ")
+
+
+def test_the_noise_of_one_file_serves_the_next_that_depends_on_it(
+    reconstream: Command, simulated_file: Path
+) -> None:
+    scan = open_scan(simulated_file)
+    dependency = (
+        b"<measurementDependency><dependencyType>Noise</dependencyType>"
+        b"<measurementID>simulated_head</measurementID></measurementDependency></measurementInformation>"
+    )
+    header_xml = scan.header_xml.replace(b"</measurementInformation>", dependency)
+    _noise, *imaging = scan.items()
+    write_scan(Scan(header_xml, lambda: iter(imaging)), Path("second.h5"))
+    code, _, err = reconstream("recon", simulated_file, "second.h5", *FFT, "--out", "both")
+    assert code == 0
+    assert "not noise-whitened" not in err
+    for a, b in zip(images_of(Path("both/scan.h5")), images_of(Path("both/second.h5")), strict=True):
+        np.testing.assert_array_equal(a.data, b.data)
 
 
 def test_images_never_replace_the_scan_or_one_another(reconstream: Command, simulated_file: Path) -> None:
