@@ -55,13 +55,13 @@ def covariance_nodes(kernels: torch.Tensor) -> torch.Tensor:
 
 
 def dirichlet_weights(position: torch.Tensor, n_nodes: int) -> torch.Tensor:
-    """Weights (nodes, positions) that interpolate a polynomial of n_nodes (odd) frequencies from its nodes.
+    """Weights (positions, nodes) that interpolate a polynomial of n_nodes (odd) frequencies from its nodes.
 
     position: in fields of view, 0 at the centre.
     """
     node = torch.arange(n_nodes, device=position.device) / n_nodes
     lag = torch.arange(1, n_nodes // 2 + 1, device=position.device)
-    angle_rad = 2 * math.pi * (position - node[:, None])
+    angle_rad = 2 * math.pi * (position[:, None] - node)
     return (1 + 2 * torch.cos(angle_rad[..., None] * lag).sum(-1)) / n_nodes
 
 

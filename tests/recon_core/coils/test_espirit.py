@@ -56,9 +56,11 @@ def test_every_pixel_is_the_dominant_eigenpair_of_its_matrix(head: torch.Tensor)
     vectors, values = exact_eigenpairs(centre(head), shape)
     found = espirit(centre(head), shape, threshold=0.02, crop=0)
     error = (found.eigenvalues[0] - values[0]).abs()
-    assert float(error[values[0] > 0.5].max()) < 1e-2
-    assert float(error.quantile(0.999)) < 1e-2
     inside = object_mask(head)
+    assert float(error[inside].max()) < 1e-3
+    # Outside, where two eigenvalues may cross, the iteration has not always ended.
+    assert float(error.quantile(0.999)) < 1e-2
+    assert float(error.max()) < 0.05
     alike = overlap(found.maps.to(vectors.dtype), vectors[:1])[0][inside].abs()
     assert float(alike.min()) > 0.999
 
@@ -83,7 +85,7 @@ def test_real_maps_agree_with_bart(read_raw: ReadRaw, bart: RunBart, name: str) 
     maps, eigenvalues = bart(BART, kspace, n_outputs=2)
     alike = overlap(ours.maps, maps.reshape(ours.maps.shape))[0][inside]
     assert float(alike.abs().quantile(0.01)) > 0.999
-    # Both refer the phase to the first principal coil, whose own phase is free: one angle for the whole image.
+    # Both refer the phase to the first principal coil, whose own phase is free: one angle for all pixels.
     assert float(alike.mean().abs()) > 0.999
     difference = ours.eigenvalues - eigenvalues.real.reshape(ours.eigenvalues.shape)
     assert float(difference[0][inside].abs().quantile(0.99)) < 1e-2
