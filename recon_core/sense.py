@@ -14,8 +14,8 @@ from recon_core.solve.sigpy_apps import sigpy_app
 from recon_core.solve.total_variation import total_variation
 from recon_core.wavelet import Wavelet
 
-COIL_BLOCK_ELEMENTS = 1 << 17
-"""Samples of coil images the normal operator transforms at once: 1 MB in complex64, which stay in cache."""
+COIL_BLOCK_ELEMENTS = 1 << 16
+"""Samples of coil images the normal operator transforms at once: 512 KB in complex64, which stay in cache."""
 
 
 class SenseOperator(LinearOperator):
@@ -109,7 +109,7 @@ class _SenseNormal(LinearOperator):
         self.transformed = tuple(range(-len(varying), 0))
         self.coil_maps = self._permuted(sense_op.coil_maps)
         mask = self._permuted(torch.fft.ifftshift(sampled, dim=(-3, -2, -1)))
-        self.mask = mask.to(sense_op.coil_maps.real.dtype)
+        self.mask = mask.to(sense_op.coil_maps.dtype)  # complex by complex is the faster product
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         image = self._permuted(x if self.has_sets else x.unsqueeze(-4))

@@ -40,8 +40,8 @@ def conjugate_gradient(
             break
         N_direction = normal_op(direction)
         step = _ratio_or_zero(power, _real_dot(direction, N_direction, n_batch_axes))
-        x.add_(step * direction)
-        residual.sub_(step * N_direction)
+        x.addcmul_(step, direction)
+        residual.addcmul_(step, N_direction, value=-1)
         power, last_power = _real_dot(residual, residual, n_batch_axes), power
         direction.mul_(_ratio_or_zero(power, last_power)).add_(residual)
     return x
