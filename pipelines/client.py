@@ -66,7 +66,9 @@ def send(
         if refusal:
             raise SessionError(f"server {host}:{port}: {refusal}")
         if failure:
-            raise failure
+            raise SessionError(
+                f"server {host}:{port}: expected it to take the whole scan, got an early CLOSE; see its log"
+            ) from failure
 
 
 def ask(question: str, *, host: str = "127.0.0.1", port: int = 9002) -> str:
