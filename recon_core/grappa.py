@@ -20,6 +20,9 @@ from recon_core.lattice import lattice_mask, lattice_offset
 CHUNK = 4096
 """Windows filled at a time: their sources of all coils stay in the processor's cache."""
 
+UNMIXING_CHUNK = 1 << 17
+"""Products of coil map and step made at a time when unmixing coefficients are summed up, for the same reason."""
+
 
 @dataclass(frozen=True)
 class GrappaWeights:
@@ -36,7 +39,7 @@ def grappa_weights(
     calibration: torch.Tensor,
     acceleration: tuple[int, int],
     *,
-    kernel: tuple[int, int, int] = (2, 4, 5),
+    kernel: tuple[int, int, int] = (4, 4, 5),
     regularisation: float = 5e-4,
 ) -> GrappaWeights:
     """Weights W = (SᴴS + λI)⁻¹ SᴴT from every window of a fully sampled block, λ = regularisation·tr(SᴴS)/n.
@@ -133,12 +136,16 @@ def unmixing(weights: GrappaWeights, coil_maps: torch.Tensor) -> torch.Tensor:
 
     conjugate = coil_maps.conj().permute(3, 1, 2, 0).reshape(n_x, n_z * n_y, n_coils, 1)
     turn_zy = turn_zy.flatten(1).T[:, None, :].contiguous()
-    columns = max(1, CHUNK * 8 // (n_z * n_y * turn_zy.shape[-1]))
-    mixed = [
-        (some * turn_zy).flatten(2) @ weight
-        for some, weight in zip(torch.split(conjugate, columns), torch.split(along_x, columns), strict=True)
-    ]
-    return coil_maps.conj() + torch.cat(mixed).view(n_x, n_z, n_y, n_coils).permute(3, 1, 2, 0)
+    mixed = torch.empty_like(conjugate[..., 0])
+    rows = max(1, UNMIXING_CHUNK // (n_coils * turn_zy.shape[-1]))
+    columns = max(1, rows // (n_z * n_y))
+    for first_x in range(0, n_x, columns):
+        at_x = slice(first_x, first_x + columns)
+        for first in range(0, n_z * n_y, rows):
+            at_zy = slice(first, first + rows)
+            turned = conjugate[at_x, at_zy] * turn_zy[at_zy]
+            mixed[at_x, at_zy] = turned.flatten(2) @ along_x[at_x]
+    return coil_maps.conj() + mixed.view(n_x, n_z, n_y, n_coils).permute(3, 1, 2, 0)
 
 
 def unmix(

@@ -193,9 +193,9 @@ def test_complex64_follows_complex128() -> None:
 def test_cuda_agrees_with_cpu() -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    kspace = random_kspace(4, 6, 24, 16)
-    sampled = every((2, 2), (6, 24))
-    coil_maps = random_kspace(4, 6, 24, 16, seed=1)
+    kspace = random_kspace(4, 10, 24, 16)
+    sampled = every((2, 2), (10, 24))
+    coil_maps = random_kspace(4, 10, 24, 16, seed=1)
     weights = grappa_weights(kspace, (2, 2))
     on_gpu = grappa_weights(kspace.cuda(), (2, 2))
     torch.testing.assert_close(
