@@ -21,7 +21,7 @@ CHUNK = 4096
 """Windows filled at a time: their sources of all coils stay in the processor's cache."""
 
 UNMIXING_CHUNK = 1 << 17
-"""Products of coil map and step made at a time when unmixing coefficients are summed up, for the same reason."""
+"""Products of coil map and step made at a time for unmixing coefficients, for the same reason."""
 
 
 @dataclass(frozen=True)
