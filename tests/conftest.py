@@ -1,8 +1,9 @@
 """What every test may ask for: real data, and BART as a second implementation."""
 
+import logging
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import ismrmrd
@@ -21,6 +22,15 @@ from benchmarks.bart_cfl import run_bart  # noqa: E402
 
 ArrayLike = npt.NDArray[np.complex64] | torch.Tensor
 RunBart = Callable[..., list[torch.Tensor]]
+
+
+@pytest.fixture(autouse=True)
+def log_level_as_found() -> Iterator[None]:
+    """Commands set the log level of their process, which is also that of the tests that follow."""
+    logger = logging.getLogger("reconstream")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ class Command:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch, self._capsys = monkeypatch, capsys
+        monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # `main` sets its own
 
     def __call__(self, *arguments: object) -> tuple[int, str, str]:
         self._monkeypatch.setattr(sys, "argv", ["reconstream", *map(str, arguments)])
