@@ -82,7 +82,7 @@ def timed(reconstruct: Callable[[], Any]) -> Run:
 
 
 def interleaved(runs: dict[str, Run]) -> dict[str, tuple[torch.Tensor, list[float]]]:
-    """The image of each and its times: one of each in turn, to meet the same machine; the first is dropped."""
+    """The image of each and its times: one of each in turn, to meet the same machine; first dropped."""
     images: dict[str, torch.Tensor] = {}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(N_REPETITIONS + 1):

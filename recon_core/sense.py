@@ -306,7 +306,8 @@ def _add_conjugate_combination(
 
     Conjugating what is combined, not the maps, keeps one copy of the maps in memory and in cache.
     """
-    for maps, part in zip(coil_maps, image.unbind(-4), strict=True):
+    for number, maps in enumerate(coil_maps):
+        part = image.select(-4, number)
         for coil_map, coil_image in zip(maps, conjugate_coil_images.unbind(-4), strict=True):
             part.addcmul_(coil_map, coil_image)
 

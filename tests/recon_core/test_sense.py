@@ -76,6 +76,19 @@ def test_normal_operator_takes_many_coils_in_blocks(monkeypatch: pytest.MonkeyPa
     assert_linear_operator(SenseOperator(noise(2, 5, 3, 5, 4), undersampled((3, 5, 4), "ky")), (2, 3, 5, 4))
 
 
+@pytest.mark.parametrize("shape", [(3, 1, 5, 6), (2, 3, 2, 5, 4)])
+def test_gradients_through_the_operators_are_those_of_least_squares(shape: tuple[int, ...]) -> None:
+    sense_op = SenseOperator(noise(*shape), undersampled(shape[-3:], "ky, kx"))
+    image = noise(*shape[:-4], *shape[-3:], seed=1).requires_grad_()
+    (through_forward,) = torch.autograd.grad(sense_op(image).abs().square().sum() / 2, image)
+    (through_normal,) = torch.autograd.grad((sense_op.normal(image).conj() * image).real.sum() / 2, image)
+    (through_adjoint,) = torch.autograd.grad(sense_op.H(sense_op(image)).abs().square().sum() / 2, image)
+    N = sense_op.normal
+    torch.testing.assert_close(through_forward, N(image.detach()))
+    torch.testing.assert_close(through_normal, N(image.detach()))
+    torch.testing.assert_close(through_adjoint, N(N(image.detach())))
+
+
 @given(st.booleans(), st.floats(0.1, 3), st.integers(0, 99))
 @settings(max_examples=20, deadline=None)
 def test_no_eigenvalue_is_above_the_bound(has_sets: bool, scale: float, seed: int) -> None:
