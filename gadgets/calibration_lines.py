@@ -9,7 +9,6 @@ import torch
 from gadgets.encoding import Encoding
 from gadgets.kspace_buffer import KSpaceBuffer
 from recon_core.calibration import calibration_block
-from recon_core.coils.compression import apply_coil_matrix
 
 Key = tuple[int, ...]
 """An image's counters in the order of `sort_by`, then its encoding space."""
@@ -75,11 +74,7 @@ def _fill_from(image: KSpaceBuffer, lines: KSpaceBuffer) -> None:
 
 def _fully_sampled(lines: KSpaceBuffer) -> torch.Tensor | None:
     block = calibration_block(torch.from_numpy(lines.sampled))
-    if block is None:
-        return None
-    z, y, x = block
-    data = torch.from_numpy(lines.averaged()[z, y, :, x].copy()).movedim(2, 0)
-    return data if lines.coil_matrix is None else apply_coil_matrix(lines.coil_matrix, data)
+    return None if block is None else lines.recombined(block).clone()  # the rest of the buffer can go
 
 
 def _n_equal(key: Key, other: Key) -> int:

@@ -11,7 +11,6 @@ from gadgets.gadget import Context
 from gadgets.kspace_buffer import KSpaceBuffer
 from gadgets.records import KSpace, Readouts
 from gadgets.sampling_pattern import missing_lines
-from recon_core.coils.compression import apply_coil_matrix
 from recon_core.errors import InputError
 
 NOT_FOR_IMAGES = (
@@ -176,10 +175,8 @@ class ImagesInProgress:
             note = f"{n_missing} of {n_expected} lines missing"
             self._context.logger.warning(note)
             image.notes[note] = None
-        data = torch.from_numpy(image.averaged()).movedim(2, 0).to(self._context.device)
+        data = image.recombined().to(self._context.device)
         calibration = self._calibration.take(key, image, self._begun)
-        if image.coil_matrix is not None:
-            data = apply_coil_matrix(image.coil_matrix.to(data), data)
         self._n_images += 1
         return KSpace(
             data=data,

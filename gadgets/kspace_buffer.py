@@ -83,6 +83,14 @@ class KSpaceBuffer:
             self.n_averages = self.lines.astype(np.uint16)
         return self.data
 
+    def recombined(self, block: tuple[slice, slice, slice] = (slice(None),) * 3) -> torch.Tensor:
+        """The averaged data `(coil, kz, ky, kx)`, or a block of them, with the coil matrix applied."""
+        z, y, x = block
+        data = torch.from_numpy(self.averaged()[z, y, :, x])
+        if self.coil_matrix is not None:
+            data = torch.matmul(self.coil_matrix.cpu(), data)
+        return data.movedim(2, 0)
+
     def _add_once(
         self, readouts: Readouts, z: npt.NDArray[np.intp], y: npt.NDArray[np.intp], window: _Window
     ) -> None:

@@ -130,7 +130,10 @@ def _meta(series: ImageSeries, provenance: Mapping[str, str]) -> ismrmrd.Meta:
         notes = list(dict.fromkeys(series.notes))
         meta[NOTE] = notes
         said = meta.get("ImageComments", [])
-        meta["ImageComments"] = "; ".join([*([said] if isinstance(said, str) else said), *notes])
+        said = said if isinstance(said, str) else "; ".join(said)
+        meta["ImageComments"] = "; ".join(
+            [*filter(None, [said]), *(note for note in notes if note not in said)]
+        )
     return ismrmrd.Meta({_clean(key): _cleaned(value) for key, value in meta.items()})
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
+import torch
+
 from gadgets.gadget import Context, Gadget
 from gadgets.reconstructed import reconstructed
 from gadgets.records import CalibratedKSpace, ImageSeries
@@ -31,11 +33,16 @@ class Sense(Gadget, frozen=True):
         for kspace in items:
             image = cg_sense(
                 kspace.data,
-                kspace.coil_maps,
+                single_set(kspace.coil_maps),
                 kspace.sampled,
                 n_iterations=self.n_iterations,
                 regularisation=self.regularisation,
                 tolerance=self.tolerance,
                 backend=self.backend,
             )
-            yield reconstructed(kspace, image, "SENSE")
+            yield reconstructed(kspace, image.reshape(-1, *image.shape[-3:]), "SENSE")
+
+
+def single_set(coil_maps: torch.Tensor) -> torch.Tensor:
+    """Maps without their set axis where there is one set, as the reference backend wants them."""
+    return coil_maps.squeeze(0)

@@ -6,6 +6,7 @@ from typing import Literal
 from gadgets.gadget import Context, Gadget
 from gadgets.reconstructed import reconstructed
 from gadgets.records import CalibratedKSpace, ImageSeries
+from gadgets.sense import single_set
 from recon_core.sense import wavelet_sense
 
 
@@ -34,10 +35,10 @@ def wavelet_reconstruction(kspace: CalibratedKSpace, gadget: WaveletSense) -> Im
     """The image with the gadget's parameters."""
     image = wavelet_sense(
         kspace.data,
-        kspace.coil_maps,
+        single_set(kspace.coil_maps),
         kspace.sampled,
         n_iterations=gadget.n_iterations,
         regularisation=gadget.regularisation,
         backend=gadget.backend,
     )
-    return reconstructed(kspace, image, "wavelet SENSE")
+    return reconstructed(kspace, image.reshape(-1, *image.shape[-3:]), "wavelet SENSE")

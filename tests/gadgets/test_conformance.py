@@ -1,0 +1,150 @@
+"""Every built-in gadget goes through the conformance kit; the kit finds gadgets that break its laws."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+
+from gadgets.accumulate import Accumulate
+from gadgets.coil_maps import CoilMaps
+from gadgets.gadget import Context, Gadget
+from gadgets.image_type import ImageType
+from gadgets.records import CalibratedKSpace, ImageSeries, KSpace, Readouts
+from gadgets.registry import known_gadgets
+from gadgets.testing import assert_gadget_conforms
+from pipelines.recipe import Recipe, Step
+from pipelines.runner import run_threaded
+from tests.gadgets.small_scan import context, encoding, flagged, head_kspace, joined, noise_readout, readouts
+
+ENCODING = encoding((64, 32, 1), recon=(32, 32, 1), limits={"slice": (0, 1, 0)}, acceleration=(2, 1))
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "CoilCompression": {"n_coils": 3},
+    "CoilMaps": {"calibration_width": 14, "kernel_width": 4},
+    "Sense": {"n_iterations": 3},
+    "WaveletSense": {"n_iterations": 3},
+    "NameSeries": {"index": 3, "name": "head"},
+    "AddMeta": {"attributes": {"Patient": "nobody"}},
+}
+
+
+def new_context() -> Context:
+    return context(ENCODING)
+
+
+@cache
+def scan() -> tuple[Readouts, ...]:
+    """Noise, then two slices at R = 2 with reference lines, the second in one block with the first's end."""
+    kspace, _ = head_kspace(4, (32, 64))
+    slices = []
+    for number in range(2):
+        lines = [(0, y) for y in range(32) if y % 2 == 0 or 9 <= y < 23]
+        block = readouts(kspace.numpy(), lines, slice=number)
+        y = block.headers["idx"]["kspace_encode_step_1"]
+        block = flagged(block, (y % 2 == 1), "IS_PARALLEL_CALIBRATION")
+        slices.append(
+            flagged(block, (y % 2 == 0) & (y >= 9) & (y < 23), "IS_PARALLEL_CALIBRATION_AND_IMAGING")
+        )
+    whole = joined(*slices)
+    return noise_readout(4, 128), whole.select(slice(0, 9)), whole.select(slice(9, None))
+
+
+@cache
+def stream(kind: type) -> tuple[Any, ...]:
+    """Items of a type, made by the gadgets that make it."""
+    if kind is Readouts:
+        return scan()
+    if kind is KSpace:
+        return tuple(Accumulate()(scan(), new_context()))
+    if kind is CalibratedKSpace:
+        return tuple(CoilMaps(calibration_width=14, kernel_width=4)(stream(KSpace), new_context()))
+    grappa = known_gadgets()["Grappa"]
+    return tuple(grappa()(stream(KSpace), new_context()))
+
+
+def items_for(gadget: Gadget) -> tuple[Any, ...]:
+    items = stream(gadget.accepts)  # type: ignore[arg-type]
+    if type(gadget).__name__ in ("ScaleIntensity", "Window"):
+        return tuple(ImageType()(items, new_context()))
+    if type(gadget).__name__ == "PartialFourier":
+        return tuple(replace(image, acquired=(slice(0, 1), slice(0, 20), slice(0, 64))) for image in items)
+    return items
+
+
+def run_alone(gadget: Gadget, items: Iterable[Any], scan_context: Context) -> Iterator[Any]:
+    recipe = Recipe("one", "a recipe of one gadget", (Step(type(gadget).__name__),))
+    recipe.__dict__["gadgets"] = (gadget,)
+    return run_threaded(recipe, items, scan_context)
+
+
+@pytest.mark.parametrize("name", sorted(known_gadgets()))
+def test_every_gadget_conforms(name: str) -> None:
+    gadget = known_gadgets()[name](**PARAMETERS.get(name, {}))
+    assert_gadget_conforms(gadget, items_for(gadget), new_context, run=run_alone)
+
+
+class _Counts(Gadget, frozen=True):
+    accepts = Readouts
+    emits = Readouts
+
+    def __call__(self, items: Iterable[Readouts], context: Context) -> Iterator[Readouts]:
+        for block in items:
+            _SEEN.append(len(block))
+            yield replace(block, notes=(str(len(_SEEN)),))
+
+
+_SEEN: list[int] = []
+
+
+class _NotesBlockSize(Gadget, frozen=True):
+    accepts = Readouts
+    emits = Readouts
+
+    def __call__(self, items: Iterable[Readouts], context: Context) -> Iterator[Readouts]:
+        for block in items:
+            yield replace(block, notes=(str(len(block)),))
+
+
+class _Scales(Gadget, frozen=True):
+    accepts = Readouts
+    emits = Readouts
+
+    def __call__(self, items: Iterable[Readouts], context: Context) -> Iterator[Readouts]:
+        for block in items:
+            block.data[:] *= 2
+            yield block
+
+
+class _Lies(Gadget, frozen=True):
+    accepts = Readouts
+    emits = ImageSeries
+
+    def __call__(self, items: Iterable[Readouts], context: Context) -> Iterator[Readouts]:
+        yield from items
+
+
+class _Undocumented(Gadget, frozen=True):
+    accepts = Readouts
+    emits = Readouts
+    gain: float = 1.0
+
+    def __call__(self, items: Iterable[Readouts], context: Context) -> Iterator[Readouts]:
+        yield from items
+
+
+@pytest.mark.parametrize(
+    ("gadget", "law"),
+    [
+        (_Counts(), "second stream"),
+        (_NotesBlockSize(), "blocks of 1"),
+        (_Scales(), "input is left"),
+        (_Lies(), "of the types"),
+        (_Undocumented(), "gain is documented"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Gadget) else "",
+)
+def test_the_kit_finds_a_gadget_that_breaks_a_law(gadget: Gadget, law: str) -> None:
+    block = joined(*scan()[1:])
+    with pytest.raises(AssertionError, match=law):
+        assert_gadget_conforms(gadget, [block.select(slice(0, 9)), block.select(slice(9, None))], new_context)

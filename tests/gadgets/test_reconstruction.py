@@ -1,0 +1,250 @@
+"""From k-space to images: each reconstruction against the object it was simulated from."""
+
+from dataclasses import replace
+from typing import Any
+
+import ismrmrd
+import numpy as np
+import pytest
+import torch
+
+from gadgets.accumulate import Accumulate
+from gadgets.auto_reconstruction import AutoReconstruction
+from gadgets.coil_compression import CoilCompression
+from gadgets.coil_maps import CoilMaps
+from gadgets.fourier_reconstruction import FourierReconstruction
+from gadgets.gadget import Context, Gadget
+from gadgets.grappa import Grappa
+from gadgets.partial_fourier import PartialFourier
+from gadgets.reconstructed import METHOD
+from gadgets.records import ImageSeries, KSpace
+from gadgets.remove_oversampling import RemoveOversampling
+from gadgets.sense import Sense
+from gadgets.wavelet_sense import WaveletSense
+from recon_core.errors import CalibrationError, InputError
+from recon_core.fourier import fft, ifft, resize
+from recon_core.masks import random_lines
+from recon_core.metrics import nrmse
+from tests.gadgets.small_scan import (
+    context,
+    encoding,
+    flagged,
+    head_kspace,
+    random_complex,
+    readouts,
+    with_header,
+)
+
+N = 64
+KSPACE, TRUTH = head_kspace(8, (N, N))
+ENCODING = encoding((N, N, 1))
+
+
+def kspace_of(
+    lines: list[int] | None = None, scan: Context | None = None, reference: range = range(0)
+) -> KSpace:
+    """The lines accumulated; those in `reference` flagged as calibration and imaging."""
+    block = readouts(KSPACE.numpy(), None if lines is None else [(0, y) for y in lines])
+    y = block.headers["idx"]["kspace_encode_step_1"]
+    block = flagged(block, np.isin(y, list(reference)), "IS_PARALLEL_CALIBRATION_AND_IMAGING")
+    (kspace,) = Accumulate()([block], scan or context(ENCODING))
+    return kspace
+
+
+def image_of(kspace: KSpace, *gadgets: Gadget) -> ImageSeries:
+    items: Any = [kspace]
+    for gadget in gadgets:
+        items = list(gadget(items, context(ENCODING)))
+    (image,) = items
+    assert isinstance(image, ImageSeries)
+    return image
+
+
+def error(image: ImageSeries) -> float:
+    assert len(image.data) == 1
+    return nrmse(image.data[0].abs(), TRUTH)
+
+
+# Readout oversampling
+
+
+def test_oversampling_is_removed_from_data_calibration_and_encoding() -> None:
+    wide = fft(resize(ifft(KSPACE), (1, N, 2 * N)))
+    scan = context(encoding((2 * N, N, 1), recon=(N, N, 1)))
+    block = flagged(readouts(wide.numpy()), slice(20, 44), "IS_PARALLEL_CALIBRATION_AND_IMAGING")
+    (kspace,) = RemoveOversampling()(Accumulate()([block], scan), scan)
+    assert kspace.encoding.encoded_matrix == (N, N, 1)
+    assert kspace.encoding.encoded_fov_mm == (N, N, 1)
+    assert torch.allclose(kspace.data, KSPACE, atol=1e-4)
+    assert kspace.calibration is not None
+    assert torch.allclose(kspace.calibration, KSPACE[:, :, 20:44], atol=1e-4)
+
+
+def test_without_oversampling_nothing_happens() -> None:
+    kspace = kspace_of()
+    assert list(RemoveOversampling()([kspace], context(ENCODING))) == [kspace]
+
+
+def test_an_asymmetric_echo_stays_unsampled_when_oversampling_is_removed() -> None:
+    block = with_header(readouts(random_complex((2, 1, 8, 52))), center_sample=20)
+    scan = context(encoding((64, 8, 1), recon=(32, 8, 1)))
+    (kspace,) = RemoveOversampling()(Accumulate()([block], scan), scan)
+    assert kspace.sampled[0, 0].nonzero().flatten().tolist() == list(range(6, 32))
+    assert not kspace.data[..., :6].any()
+
+
+# Reconstructions
+
+
+@pytest.mark.parametrize("combine", ["adaptive", "rss"])
+def test_fourier_gives_back_a_fully_sampled_object(combine: Any) -> None:
+    image = image_of(kspace_of(), FourierReconstruction(combine=combine))
+    assert error(image) < 0.02
+    assert image.notes == ()
+    is_complex = image.image_type == ismrmrd.IMTYPE_COMPLEX
+    assert image.data.is_complex() == is_complex == (combine == "adaptive")
+
+
+def test_fourier_without_combination_gives_every_coil() -> None:
+    image = image_of(kspace_of(), FourierReconstruction(combine="none"))
+    assert torch.allclose(image.data, ifft(KSPACE), atol=1e-6)
+
+
+def test_undersampling_without_unfolding_is_noted() -> None:
+    image = image_of(kspace_of(list(range(0, N, 2))), FourierReconstruction())
+    assert image.notes[-1] == "undersampled 1 x 2 times (kz x ky) and zero-filled: expect aliasing"
+
+
+EVERY_SECOND = sorted({*range(0, N, 2), *range(20, 44)})
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        [Grappa()],
+        [Grappa(combine="rss")],
+        [CoilCompression(n_coils=6), Grappa()],
+        [CoilCompression(n_coils=6, method="svd"), Grappa()],
+        [CoilMaps(), Sense()],
+        [CoilMaps(), WaveletSense()],
+        [AutoReconstruction()],
+    ],
+    ids=["grappa", "grappa-rss", "gcc-grappa", "svd-grappa", "sense", "wavelet", "auto"],
+)
+def test_every_second_line_with_reference_lines_gives_back_the_object(chain: list[Gadget]) -> None:
+    scan = context(encoding((N, N, 1), acceleration=(2, 1)))
+    image = image_of(kspace_of(EVERY_SECOND, scan, range(20, 44)), *chain)
+    aliased = image_of(kspace_of(EVERY_SECOND, scan, range(20, 44)), FourierReconstruction())
+    assert error(image) < 0.02
+    assert error(aliased) > 0.09
+    assert image.notes == ()
+
+
+def test_calibration_can_come_from_the_centre_of_the_data() -> None:
+    scan = context(encoding((N, N, 1), acceleration=(2, 1)))
+    flagged_lines = image_of(kspace_of(EVERY_SECOND, scan, range(20, 44)), Grappa())
+    unflagged = image_of(kspace_of(EVERY_SECOND, scan), Grappa())
+    assert nrmse(unflagged.data, flagged_lines.data) < 0.01
+
+
+def test_two_sets_of_maps_give_two_channels() -> None:
+    image = image_of(kspace_of(EVERY_SECOND), CoilMaps(n_maps=2, crop=0.0), Sense(n_iterations=5))
+    assert image.data.shape == (2, 1, N, N)
+
+
+def test_sigpy_backends_agree() -> None:
+    kspace = kspace_of(EVERY_SECOND)
+    ours = image_of(kspace, CoilMaps(threshold=0.02), Sense(n_iterations=10))
+    theirs = image_of(
+        kspace, CoilMaps(threshold=0.02, backend="sigpy"), Sense(n_iterations=10, backend="sigpy")
+    )
+    assert nrmse(ours.data.abs(), theirs.data.abs()) < 0.03
+
+
+def test_calibration_is_computed_once_for_repetitions_that_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr("gadgets.grappa.grappa_weights", lambda *a, **k: calls.append(1) or _weights(*a, **k))
+    from recon_core.grappa import grappa_weights as _weights
+
+    kspace = kspace_of(EVERY_SECOND, reference=range(20, 44))
+    assert kspace.calibration is not None
+    other = replace(kspace, calibration=kspace.calibration * 2)
+    images = list(Grappa()([kspace, kspace, other, other, kspace], context(ENCODING)))
+    assert len(calls) == 3
+    assert torch.equal(images[0].data, images[4].data)
+
+
+# The automatic choice
+
+
+@pytest.mark.parametrize(
+    ("lines", "method"),
+    [
+        (list(range(N)), "Fourier"),
+        (EVERY_SECOND, "GRAPPA 1 x 2"),
+        (random_lines((N, 1), 2.5, n_calibration=14)[:, 0].nonzero().flatten().tolist(), "wavelet SENSE"),
+    ],
+    ids=["full", "regular", "irregular"],
+)
+def test_auto_chooses_by_the_sampling(lines: list[int], method: str) -> None:
+    image = image_of(kspace_of(lines), AutoReconstruction())
+    assert str(image.meta[METHOD]).startswith(method)
+    assert error(image) < 0.15
+
+
+def test_auto_without_calibration_is_zero_filled_and_says_so() -> None:
+    image = image_of(kspace_of(list(range(0, N, 2))), AutoReconstruction())
+    assert image.meta[METHOD] == "Fourier"
+    assert "undersampled 1 x 2" in image.notes[-1]
+    assert "calibration" in image.notes[-1]
+
+
+def test_grappa_refuses_what_it_cannot_do() -> None:
+    with pytest.raises(CalibrationError, match="calibration samples"):
+        image_of(kspace_of(list(range(0, N, 2))), Grappa())
+    irregular = [0, 1, 4, 9, 11, 20, *range(28, 36), 50, 53]
+    with pytest.raises(InputError, match="cartesian_wavelet"):
+        image_of(kspace_of(irregular), Grappa())
+
+
+# Partial Fourier
+
+
+@pytest.mark.parametrize("method", ["pocs", "homodyne"])
+def test_partial_fourier_along_the_phase_encoding_is_completed(method: Any) -> None:
+    lines = list(range(24, N))
+    filled = image_of(kspace_of(lines), FourierReconstruction(), PartialFourier(method=method))
+    zero_filled = image_of(kspace_of(lines), FourierReconstruction(), PartialFourier(method="zero_fill"))
+    assert error(filled) < 0.6 * error(zero_filled)
+    assert filled.meta["Reconstream.PartialFourier"] == f"{method} along ky"
+    assert "Reconstream.PartialFourier" not in zero_filled.meta
+
+
+def test_an_asymmetric_echo_is_completed() -> None:
+    block = with_header(readouts(KSPACE[..., 20:].numpy()), center_sample=N // 2 - 20)
+    (kspace,) = Accumulate()([block], context(ENCODING))
+    filled = image_of(kspace, FourierReconstruction(), PartialFourier())
+    assert error(filled) < 0.6 * error(image_of(kspace, FourierReconstruction()))
+    assert filled.meta["Reconstream.PartialFourier"] == "pocs along kx"
+
+
+def test_partial_fourier_leaves_symmetric_and_real_images_alone() -> None:
+    for series in (
+        image_of(kspace_of(), FourierReconstruction()),
+        image_of(kspace_of(list(range(6, N - 7))), FourierReconstruction()),
+        image_of(kspace_of(list(range(24, N))), FourierReconstruction(combine="rss")),
+    ):
+        assert image_of(series, PartialFourier()) is series  # type: ignore[arg-type]
+
+
+# Compression
+
+
+@pytest.mark.parametrize("method", ["svd", "geometric"])
+def test_compression_keeps_the_signal(method: Any) -> None:
+    kspace = kspace_of()
+    (compressed,) = CoilCompression(n_coils=5, method=method)([kspace], context(ENCODING))
+    assert len(compressed.data) == 5
+    whole, kept = kspace.data.norm(), compressed.data.norm()
+    assert kept > 0.98 * whole
+    assert list(CoilCompression(n_coils=8)([kspace], context(ENCODING))) == [kspace]
