@@ -17,7 +17,7 @@ from pipelines.outputs import OUTPUTS, write_all
 from pipelines.recipe import Recipe, recipe_by_name, recipe_from_file, shipped_recipes
 from pipelines.reconstruction import reconstruct_scan
 from pipelines.sources import open_scan
-from recon_core.errors import InputError, ReconstreamError
+from recon_core.errors import InputError, ReconstreamError, RecipeError
 
 _LOGGER = logging.getLogger("reconstream")
 
@@ -37,10 +37,14 @@ class Outcome(msgspec.Struct, kw_only=True):
 
 def chosen_recipe(name_or_file: str) -> Recipe:
     """A shipped recipe by its name, else the recipe in the file of that path. Raises RecipeError."""
-    path = Path(name_or_file)
-    if name_or_file not in shipped_recipes() and path.is_file():
-        return recipe_from_file(path)
-    return recipe_by_name(name_or_file)
+    known = shipped_recipes()
+    if name_or_file in known:
+        return recipe_by_name(name_or_file)
+    if Path(name_or_file).is_file():
+        return recipe_from_file(Path(name_or_file))
+    raise RecipeError(
+        f"recipe '{name_or_file}': expected a TOML or XML file, or one of {', '.join(known)}; correct the name"
+    )
 
 
 def with_settings(recipe: Recipe, settings: Sequence[str] | None) -> Recipe:

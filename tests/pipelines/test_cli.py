@@ -132,8 +132,8 @@ def test_set_changes_a_parameter(reconstream: Command, simulated_file: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--recipe", "no_such"), "expected one of auto, cartesian_fft"),
-        (("--recipe", "../../etc/passwd"), "expected one of auto, cartesian_fft"),
+        (("--recipe", "no_such"), "expected a TOML or XML file, or one of auto, cartesian_fft"),
+        (("--recipe", "../../etc/passwd"), "expected a TOML or XML file, or one of auto, cartesian_fft"),
         ((*FFT, "--set", "ImageType.part"), "expected Gadget.param=value"),
         ((*FFT, "--set", "ImageType.no_such=1"), "its parameters are: part"),
         ((*FFT, "--set", "ImageType.part=loud"), "Invalid enum value 'loud'"),

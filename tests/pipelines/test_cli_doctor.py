@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from pipelines import doctor
@@ -45,6 +46,13 @@ def test_a_package_found_elsewhere_is_bad(monkeypatch: pytest.MonkeyPatch) -> No
     verdict, text = findings()["gadgets"]
     assert verdict == "bad"
     assert "not from /opt/other" in text
+
+
+def test_a_gpu_is_named_with_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (30 << 30, 40 << 30))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A Large GPU")
+    assert findings()["gpu"] == ("good", "A Large GPU, 30 of 40 GiB free")
 
 
 def test_missing_and_old_dependencies_are_bad(monkeypatch: pytest.MonkeyPatch) -> None:
