@@ -17,7 +17,7 @@ from pipelines.outputs import OUTPUTS, write_all
 from pipelines.recipe import Recipe, recipe_by_name, recipe_from_file, shipped_recipes
 from pipelines.reconstruction import reconstruct_scan
 from pipelines.sources import open_scan
-from recon_core.errors import InputError, ReconstreamError, RecipeError
+from recon_core.errors import InputError, RecipeError, ReconstreamError
 
 _LOGGER = logging.getLogger("reconstream")
 
@@ -43,7 +43,7 @@ def chosen_recipe(name_or_file: str) -> Recipe:
     if Path(name_or_file).is_file():
         return recipe_from_file(Path(name_or_file))
     raise RecipeError(
-        f"recipe '{name_or_file}': expected a TOML or XML file, or one of {', '.join(known)}; correct the name"
+        f"recipe '{name_or_file}': expected a TOML or XML file, or one of {', '.join(known)}; correct it"
     )
 
 
