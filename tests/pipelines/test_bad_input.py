@@ -10,7 +10,8 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from gadgets.image_type import ImageType
 from pipelines import journal as journal_module
 from pipelines.server import Server
 from pipelines.stream import Response
@@ -291,6 +293,49 @@ def test_a_client_that_never_reads() -> None:
             while piece := received_until_reset(client.socket):
                 n_received += piece
             assert 0 < n_received < pixels.nbytes // 2  # cut, and nothing put behind the cut
+
+
+def test_a_client_that_never_reads_does_not_hold_up_the_servers_end() -> None:
+    sent = [wire.prefixed(2, RECIPE), HEADER, wire.image(np.ones((1, 1, 2048, 2048), "<c8"), 7), CLOSE]
+    limits = {"send_timeout_s": 1e6, "drain_timeout_s": 0.1, "linger_timeout_s": 0.1}
+    with serving(**limits) as server, RawClient(server.address) as client:
+        client.send(*sent)
+        assert client.socket.recv(1)  # the image is on its way
+        server.stop()
+        server._thread.join(wire.DEADLINE_S)
+        assert not server._thread.is_alive()
+
+
+def test_a_scan_in_a_long_step_at_the_servers_end_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, released = threading.Event(), threading.Event()
+
+    def shown(_self: ImageType, items: Iterable[object], _context: object) -> Iterator[object]:
+        for item in items:
+            busy.set()
+            assert released.wait(wire.DEADLINE_S)
+            yield item
+
+    monkeypatch.setattr(ImageType, "__call__", shown)
+    with serving(drain_timeout_s=0.1, linger_timeout_s=0.1) as server, RawClient(server.address) as client:
+        client.send(*SCAN)
+        assert busy.wait(wire.DEADLINE_S)
+        server.stop()
+        received = b""
+        while not received.endswith(CLOSE):
+            received += client.socket.recv(1 << 16)
+        error, _ = wire.messages(received)
+        assert error.text.startswith("ERROR server: stopped while the scan was being reconstructed")
+        released.set()
+
+
+def test_what_was_complete_before_an_error_is_sent_before_it(server: Server) -> None:
+    scan = wire.scan(n_slices=2)
+    first, _ = offline(scan)
+    with RawClient(server.address) as client:
+        client.send(*scan[: 4 + wire.N], line(99))
+        image, error = client.messages()
+    assert contents([image]) == contents([first])
+    assert "got 99" in error.text
 
 
 def received_until_reset(connection: socket.socket) -> int:

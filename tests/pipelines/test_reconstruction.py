@@ -106,7 +106,7 @@ def test_a_file_acquisitions_and_an_array_give_the_same_image(tmp_path: Path) ->
 def test_parameters_and_recipe_files_are_taken(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text(
-        'name = "own"\nabout = ""\n[[gadget]]\nuse = "Accumulate"\n[[gadget]]\nuse = "FourierReconstruction"\n'
+        'name="own"\nabout=""\n[[gadget]]\nuse = "Accumulate"\n[[gadget]]\nuse = "FourierReconstruction"\n'
     )
     parameters = {"FourierReconstruction.combine": "none"}
     (image,) = reconstruct(readouts(), path, parameters=parameters, header=XML)
