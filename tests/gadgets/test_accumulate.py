@@ -324,7 +324,6 @@ def broken(value: complex) -> Readouts:
         ([readouts(KSPACE)], encoding((N_X, N_Y, 1), trajectory="radial"), "got 'radial'"),
         ([with_header(readouts(KSPACE), encoding_space_ref=2)], ENCODING, "encoding number 2"),
     ],
-    ids="empty noise reference slice line channels samples matrix nan inf radial space".split(),
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused_with_its_reason(blocks: list[Readouts], scan: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
