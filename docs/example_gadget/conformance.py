@@ -1,6 +1,5 @@
 """The example goes through the kit that the built-in gadgets go through."""
 
-import ismrmrd
 import numpy as np
 import torch
 from apodise_gadget import Apodise
@@ -22,4 +21,4 @@ kspace = KSpace(
         limits={},
     ),
 )
-assert_gadget_conforms(Apodise(), [kspace], lambda: Context(header=ismrmrd.xsd.ismrmrdHeader()))
+assert_gadget_conforms(Apodise(), [kspace], lambda: Context(header=None))

@@ -1,4 +1,4 @@
-"""The example package in docs/: found through its entry point, and as well-behaved as the built-in gadgets."""
+"""The example package in docs/: found through its entry point, and as well-behaved as built-in gadgets."""
 
 import runpy
 import subprocess
