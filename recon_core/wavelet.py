@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from recon_core.linop import LinearOperator
+from recon_core.wavelet_level import Level, wavelet_level
 
 SPATIAL_AXES = (-3, -2, -1)
 
@@ -24,9 +23,6 @@ class Wavelet(LinearOperator):
     Coefficients lie as in `pywt.coeffs_to_array`: along each axis, low-pass first, the level below inside it.
     Where a length is odd its last sample is kept untransformed behind the high-pass coefficients, which keeps
     the transform orthogonal (PyWavelets repeats the sample instead, and returns one coefficient more).
-
-    A level is a dense product with an orthogonal matrix along each axis: for the sizes of images that is
-    faster than a strided convolution of eight taps, on CPU and GPU.
 
     Args:
         shape: (z, y, x) of the images; leading axes are a batch.
@@ -43,33 +39,24 @@ class Wavelet(LinearOperator):
         device: torch.device | str = "cpu",
         name: str = "db4",
     ) -> None:
-        self.levels: list[dict[int, torch.Tensor]] = []
-        """For each level, finest first, the matrix along each axis transformed."""
+        self.levels: list[dict[int, Level]] = []
+        """For each level, finest first, the transform along each axis that has this level."""
         self.blocks = [tuple(shape)]
         """The shape of the low-pass block each level starts from."""
+        self.shift = (0, 0, 0)
         n_levels = {axis: _n_levels(shape[axis], name) for axis in SPATIAL_AXES}
         for level in range(max(n_levels.values())):
             block = self.blocks[-1]
             axes = [axis for axis in SPATIAL_AXES if level < n_levels[axis]]
-            matrices = {axis: torch.from_numpy(_level_matrix(block[axis], name)) for axis in axes}
-            self.levels.append({axis: matrix.to(device, dtype) for axis, matrix in matrices.items()})
+            self.levels.append({axis: wavelet_level(block[axis], name, dtype, device) for axis in axes})
             self.blocks.append(
                 tuple(block[axis] // 2 if axis in axes else block[axis] for axis in SPATIAL_AXES)
             )
-        finest = self.levels[0] if self.levels else {}
-        self._doubled = {axis: torch.cat([matrix, matrix], dim=1) for axis, matrix in finest.items()}
 
     def shifted(self, shift: Sequence[int]) -> Wavelet:
         """The transform of the image rolled by `shift` (z, y, x) along the axes it transforms."""
-        if not self.levels:
-            return self
         moved = copy.copy(self)
-        starts = {axis: shift[axis] % matrix.shape[0] for axis, matrix in self._doubled.items()}
-        finest = {
-            axis: doubled[:, starts[axis] : starts[axis] + doubled.shape[0]]
-            for axis, doubled in self._doubled.items()
-        }
-        moved.levels = [finest, *self.levels[1:]]
+        moved.shift = (shift[0], shift[1], shift[2])
         return moved
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -92,20 +79,20 @@ class Wavelet(LinearOperator):
         return _from_planes(self._synthesise(planes))
 
     def _analyse(self, planes: torch.Tensor) -> torch.Tensor:
-        for level, matrices in enumerate(self.levels):
-            block = self._block(planes, level)
+        for number, level in enumerate(self.levels):
+            block = self._block(planes, number)
             transformed = block
-            for axis, matrix in matrices.items():
-                transformed = _multiply(matrix, transformed, axis)
+            for axis, along in level.items():
+                transformed = along.analyse(transformed, axis, 0 if number else self.shift[axis])
             planes = _replaced(planes, block, transformed)
         return planes
 
     def _synthesise(self, planes: torch.Tensor) -> torch.Tensor:
-        for level, matrices in reversed(list(enumerate(self.levels))):
-            block = self._block(planes, level)
+        for number, level in reversed(list(enumerate(self.levels))):
+            block = self._block(planes, number)
             transformed = block
-            for axis, matrix in matrices.items():
-                transformed = _multiply(matrix.mT, transformed, axis)
+            for axis, along in level.items():
+                transformed = along.synthesise(transformed, axis, 0 if number else self.shift[axis])
             planes = _replaced(planes, block, transformed)
         return planes
 
@@ -122,16 +109,6 @@ def _replaced(planes: torch.Tensor, block: torch.Tensor, values: torch.Tensor) -
     return planes
 
 
-def _multiply(matrix: torch.Tensor, planes: torch.Tensor, axis: int) -> torch.Tensor:
-    """The product of a matrix with every line of `planes` along an axis."""
-    if axis == -1:
-        return planes @ matrix.mT
-    if axis == -2:
-        return matrix @ planes
-    product = matrix @ planes.flatten(-2)
-    return product.reshape(*product.shape[:-1], *planes.shape[-2:])
-
-
 def _to_planes(image: torch.Tensor) -> torch.Tensor:
     """Real and imaginary part as separate planes along a new first axis: a copy, never a view."""
     return torch.stack([image.real, image.imag] if image.is_complex() else [image])
@@ -146,14 +123,3 @@ def _n_levels(length: int, name: str) -> int:
 
     wavelet = pywt.Wavelet(name)
     return int(pywt.dwt_max_level(length, wavelet.dec_len))
-
-
-def _level_matrix(length: int, name: str) -> npt.NDArray[np.float64]:
-    """The orthogonal matrix of one level: rows of low-pass, then of high-pass, then an odd last sample."""
-    import pywt
-
-    n_even = length // 2 * 2
-    matrix = np.eye(length)
-    low_pass, high_pass = pywt.dwt(np.eye(n_even), name, mode="periodization", axis=0)
-    matrix[:n_even, :n_even] = np.concatenate([low_pass, high_pass])
-    return matrix
