@@ -59,6 +59,9 @@ def options(
 def main() -> None:
     """Run the command. A failure is one line on stderr and exit code 1; only with `--debug` a traceback."""
     sys.excepthook = _report_bug
+    # Read when torch is loaded. Threads that spin while they wait for one another come to a standstill where
+    # other processes, or other sessions, want the cores too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except (ReconstreamError, OSError) as error:
