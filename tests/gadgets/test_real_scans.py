@@ -26,7 +26,7 @@ RunBart = Callable[..., list[torch.Tensor]]
 
 
 def scan(path: Path) -> tuple[Context, list[Readouts]]:
-    dataset = ismrmrd.Dataset(str(path), "dataset", create_if_needed=False)
+    dataset = ismrmrd.Dataset(str(path), "dataset", mode="r")
     header = ismrmrd.xsd.CreateFromDocument(dataset.read_xml_header())
     readouts = [dataset.read_acquisition(i) for i in range(dataset.number_of_acquisitions())]
     dataset.close()

@@ -223,7 +223,7 @@ def test_kspace_that_does_not_fit_the_weights_is_refused() -> None:
 
 def read_raw(path: Path) -> torch.Tensor:
     """(coil, 1, ky, kx) of a fully sampled single-slice raw file."""
-    with h5py.File(path) as file:
+    with h5py.File(path, "r", locking=False) as file:
         readouts = file["dataset/data"][:]
     head = readouts["head"]
     n_coils, n_x = int(head["active_channels"][0]), int(head["number_of_samples"][0])

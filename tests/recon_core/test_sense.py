@@ -346,7 +346,7 @@ def nrmse(image: torch.Tensor, reference: torch.Tensor) -> float:
 
 def real_brain(shared_data: Path, crop: int = 256) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A fully sampled scan of 8 coils, maps from its central 24² samples, and a mask of every fourth line."""
-    with h5py.File(shared_data / "raw" / "brain_8ch_256x256.h5") as file:
+    with h5py.File(shared_data / "raw" / "brain_8ch_256x256.h5", "r", locking=False) as file:
         readouts = file["dataset/data"][:]
     lines = [readout["data"].view(np.complex64).reshape(8, 1, 1, 256) for readout in readouts]
     order = np.argsort([readout["head"]["idx"]["kspace_encode_step_1"] for readout in readouts])

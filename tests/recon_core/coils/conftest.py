@@ -25,7 +25,7 @@ def read_raw(shared_data: Path) -> ReadRaw:
     """Fully sampled single-slice k-space (coil, 1, ky, kx) of one of the real scans, by name."""
 
     def read(name: str) -> torch.Tensor:
-        with ismrmrd.Dataset(shared_data / "raw" / f"{name}.h5", create_if_needed=False) as dataset:
+        with ismrmrd.Dataset(shared_data / "raw" / f"{name}.h5", mode="r") as dataset:
             lines = [dataset.read_acquisition(i) for i in range(dataset.number_of_acquisitions())]
         lines.sort(key=lambda line: int(line.idx.kspace_encode_step_1))
         return torch.stack([torch.from_numpy(line.data) for line in lines], dim=1)[:, None]
