@@ -121,8 +121,11 @@ class Server:
         self._refusals = [thread for thread in self._refusals if thread.is_alive()]
 
     def _drain(self) -> None:
-        """Wait for the sessions; interrupt those still running after the drain timeout."""
+        """End idle sessions; wait for the scans; interrupt those that still run after the drain timeout."""
         self._forget_ended()
+        for session in self._sessions.values():
+            if not session.has_begun:
+                session.interrupt("server: stopped before a scan began; try again later")
         deadline = monotonic() + self._limits.drain_timeout_s
         for thread in self._sessions:
             thread.join(max(0.0, deadline - monotonic()))

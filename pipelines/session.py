@@ -43,6 +43,8 @@ class Session:
         self._sender = Sender(connection, limits.send_timeout_s)
         self._interruption: str | None = None
         self._answered = False
+        self.has_begun = False
+        """Whether there is a scan that should be let end: its header has come."""
 
     def run(self) -> None:
         """Serve the client to the end. Whatever the client or a recipe did is answered, never raised."""
@@ -119,7 +121,7 @@ class Session:
                     recipe = recipe_from_text(text, "in CONFIG_TEXT")
                 case Header() if recipe and header is None:
                     header_from_xml(message.xml)  # refuse it now: data may be minutes away
-                    header = message
+                    header, self.has_begun = message, True
                     self._receiver.idle_timeout_s = self._limits.idle_timeout_s
                 case Close() if header is None:
                     return recipe, header, message

@@ -306,6 +306,16 @@ def test_a_client_that_never_reads_does_not_hold_up_the_servers_end() -> None:
         assert not server._thread.is_alive()
 
 
+def test_a_client_without_a_scan_does_not_hold_up_the_servers_end() -> None:
+    with serving(drain_timeout_s=1e6) as server, RawClient(server.address) as client:
+        client.send(CONFIG, wire.query("health"))
+        assert client.socket.recv(1)  # the session is there
+        server.stop()
+        assert "server: stopped before a scan began" in trickle(client, iter([b""] * 1000)).decode(
+            errors="replace"
+        )
+
+
 def test_a_scan_in_a_long_step_at_the_servers_end_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     busy, released = threading.Event(), threading.Event()
 
