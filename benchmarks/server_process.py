@@ -41,6 +41,8 @@ def running_server(*setup: str) -> Iterator[ServerProcess]:
     """A server with its journal on; `setup` is Python that runs in it first (to add a gadget, say)."""
     program = "\n".join(
         [
+            "from pipelines.process import prepare_process",
+            "prepare_process()",
             *setup,
             "import sys",
             "from pathlib import Path",

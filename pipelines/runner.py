@@ -15,7 +15,7 @@ from gadgets.records import Readouts
 from pipelines.recipe import Recipe, types_of
 from recon_core.errors import GadgetError, ReconstreamError
 
-QUEUE_SIZE = 8
+QUEUE_SIZE = 2
 """Items (blocks of readouts, k-spaces, images) that may wait before each gadget: backpressure beyond that."""
 
 

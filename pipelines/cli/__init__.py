@@ -19,6 +19,7 @@ from pipelines.cli.replay import replay
 from pipelines.cli.send import send
 from pipelines.cli.serve import serve
 from pipelines.cli.terminal import StderrHandler
+from pipelines.process import prepare_process
 from recon_core.errors import ReconstreamError
 
 app = typer.Typer(
@@ -59,9 +60,7 @@ def options(
 def main() -> None:
     """Run the command. A failure is one line on stderr and exit code 1; only with `--debug` a traceback."""
     sys.excepthook = _report_bug
-    # Read when torch is loaded. Threads that spin while they wait for one another come to a standstill where
-    # other processes, or other sessions, want the cores too.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare_process()
     try:
         app()
     except (ReconstreamError, OSError) as error:
