@@ -15,9 +15,10 @@ from benchmarks.server_process import ServerProcess, running_server
 from benchmarks.wire_scan import WireScan, exchange, wire_scan
 from gadgets.records import Readouts
 from pipelines.chunks import chunks_of
+from pipelines.messages import Close, MessageId
 from pipelines.recipe import recipe_by_name
 from pipelines.reconstruction import reconstruct_scan
-from pipelines.stream import Close, MessageId, MessageReader
+from pipelines.stream import MessageReader
 from recon_core.simulate import simulate_acquisition
 
 RECIPE = "cartesian_fft"

@@ -11,7 +11,8 @@ import numpy as np
 from gadgets.records import FLAG_BITS, HEADER_DTYPE, Readouts
 from pipelines.chunks import chunks_of
 from pipelines.client import serialized
-from pipelines.stream import Close, MessageId, MessageReader, Text
+from pipelines.messages import Close, MessageId, Text
+from pipelines.stream import MessageReader
 
 _HEADER = """<?xml version="1.0"?>
 <ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">

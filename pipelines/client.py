@@ -15,8 +15,9 @@ from ismrmrd.serialization import ConfigFile, ConfigText
 from gadgets.records import HEADER_DTYPE, Readouts
 from pipelines.chunks import chunks_of
 from pipelines.limits import Limits
+from pipelines.messages import Close, MessageId, Response, Text
 from pipelines.sender import Sender
-from pipelines.stream import Close, MessageId, MessageReader, Response, Text
+from pipelines.stream import MessageReader
 from recon_core.errors import SessionError
 
 _LOGGER = logging.getLogger("reconstream")

@@ -21,12 +21,13 @@ from pipelines.gadgetron_messages import (
 )
 from pipelines.gadgetron_types import header_as_received, image_series_from, image_series_of, kspaces_of
 from pipelines.limits import Limits
+from pipelines.messages import Close, MessageId
 from pipelines.mrd_header import header_from_xml
 from pipelines.receiver import Receiver
 from pipelines.recipe import Recipe, recipe_by_name, recipe_from_text
 from pipelines.reconstruction import reconstruct_scan
 from pipelines.sender import Sender
-from pipelines.stream import Close, MessageId, MessageReader
+from pipelines.stream import MessageReader
 from recon_core.errors import RecipeError, ReconstreamError, SessionError, StreamError
 
 _LOGGER = logging.getLogger("reconstream")

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from pipelines.chunks import chunks_of
+from pipelines.messages import ConfigFile, ConfigText, Header, Query, Text
 from pipelines.recipe import Recipe, recipe_by_name, recipe_from_text
-from pipelines.stream import ConfigFile, ConfigText, Header, MessageReader, Query, Text
+from pipelines.stream import MessageReader
 from recon_core.errors import InputError, StreamError
 
 

@@ -10,7 +10,7 @@ from time import monotonic
 import ismrmrd
 from ismrmrd.serialization import ProtocolSerializer, SerializableObject
 
-from pipelines.stream import MessageId
+from pipelines.messages import MessageId
 from recon_core.errors import SessionError
 
 _POLL_MS = 200

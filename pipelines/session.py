@@ -14,13 +14,14 @@ from gadgets.records import Readouts
 from gadgets.study import StudyStore
 from pipelines.journal import Journal
 from pipelines.limits import Limits
+from pipelines.messages import Close, ConfigFile, ConfigText, Header, Query, Text
 from pipelines.mrd_header import header_from_xml
 from pipelines.receiver import Receiver
 from pipelines.recipe import Recipe, recipe_by_name, recipe_from_text, shipped_recipes
 from pipelines.reconstruction import reconstruct_scan
 from pipelines.replay import with_text_parameters
 from pipelines.sender import Sender
-from pipelines.stream import Close, ConfigFile, ConfigText, Header, MessageReader, Query, Text
+from pipelines.stream import MessageReader
 from recon_core.errors import ReconstreamError, SessionError, StreamError
 
 ERROR_PREFIX = "ERROR "

@@ -12,7 +12,8 @@ import ismrmrd
 from gadgets.records import Readouts
 from pipelines import mrd_hdf5
 from pipelines.chunks import chunks_of
-from pipelines.stream import Header, MessageId, MessageReader
+from pipelines.messages import Header, MessageId
+from pipelines.stream import MessageReader
 from recon_core.errors import InputError, StreamError
 
 Item: TypeAlias = Readouts | ismrmrd.Waveform | ismrmrd.Image

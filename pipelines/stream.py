@@ -1,6 +1,7 @@
 """The MRD stream, version 1: bytes to messages. Sockets, stream files and journals are all read by this.
 
-Each message is a little-endian u16 id and its payload; see docs/wire.md for the table.
+Each message is a little-endian u16 id and its payload; see docs/wire.md for the table, and
+`pipelines.messages` for what the payloads become.
 """
 
 import ctypes
@@ -8,8 +9,6 @@ import math
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import IntEnum
 from time import monotonic
 from typing import Any
 from xml.etree.ElementTree import ParseError
@@ -23,76 +22,17 @@ import numpy.typing as npt
 from gadgets.records import FLAG_BITS, HEADER_DTYPE, Readouts
 from pipelines.chunks import HEADROOM, Chunk
 from pipelines.limits import Limits
+from pipelines.messages import (
+    Close,
+    ConfigFile,
+    ConfigText,
+    Header,
+    MessageId,
+    Query,
+    Response,
+    Text,
+)
 from recon_core.errors import SessionError, StreamError
-
-
-class MessageId(IntEnum):
-    """The message ids of MRD v1 and of Gadgetron's extensions to it."""
-
-    CONFIG_FILE = 1
-    CONFIG_TEXT = 2
-    HEADER = 3
-    CLOSE = 4
-    TEXT = 5
-    QUERY = 6
-    RESPONSE = 7
-    ERROR = 8
-    ACQUISITION = 1008
-    IMAGE = 1022
-    RECON_DATA = 1023
-    IMAGE_ARRAY = 1024
-    WAVEFORM = 1026
-    BUCKET = 1050
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigFile:
-    """A recipe by name."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigText:
-    """A recipe in full: Gadgetron XML or TOML."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """The MRD header, still as XML."""
-
-    xml: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A message in words."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A question about the server."""
-
-    number: int
-    question: str
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """The answer to the query of the same number."""
-
-    number: int
-    answer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Nothing more will be sent."""
-
 
 ID_SIZE = 2
 CONFIG_FILE_SIZE = 1024

@@ -6,8 +6,8 @@ from typing import BinaryIO
 
 import ismrmrd
 
+from pipelines.messages import MessageId
 from pipelines.outputs.writer import ImageWriter, attributes, pixels
-from pipelines.stream import MessageId
 
 
 class StreamWriter(ImageWriter):

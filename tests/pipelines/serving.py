@@ -10,10 +10,10 @@ from typing import Any
 import ismrmrd
 
 from pipelines.limits import Limits
+from pipelines.messages import Close, ConfigFile, Header
 from pipelines.recipe import recipe_by_name
 from pipelines.reconstruction import reconstruct_scan
 from pipelines.server import Server
-from pipelines.stream import Close, ConfigFile, Header
 from tests.pipelines import wire
 
 

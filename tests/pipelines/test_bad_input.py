@@ -22,8 +22,8 @@ import pytest
 
 from gadgets.image_type import ImageType
 from pipelines import journal as journal_module
+from pipelines.messages import Response
 from pipelines.server import Server
-from pipelines.stream import Response
 from tests.pipelines import wire
 from tests.pipelines.serving import contents, footprint, offline, serving, wait_for
 from tests.pipelines.test_stream import LIES, PARTS

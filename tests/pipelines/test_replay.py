@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.messages import MessageId
 from pipelines.recipe import recipe_by_name, shipped_recipes
 from pipelines.replay import journalled_recipe, with_text_parameters
-from pipelines.stream import MessageId
 from recon_core.errors import InputError, RecipeError, StreamError
 
 CONFIG_FILE = struct.pack("<H1024s", MessageId.CONFIG_FILE, b"cartesian_fft.xml")

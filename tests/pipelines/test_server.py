@@ -10,10 +10,10 @@ import ismrmrd
 import numpy as np
 import pytest
 
+from pipelines.messages import Response
 from pipelines.recipe import recipe_from_toml, shipped_recipes
 from pipelines.reconstruction import reconstruct_scan
 from pipelines.server import Server
-from pipelines.stream import Response
 from recon_core.errors import SessionError
 from tests.pipelines import wire
 from tests.pipelines.serving import content, contents, offline, serving

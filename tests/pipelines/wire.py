@@ -12,7 +12,8 @@ from ismrmrd.constants import ACQ_LAST_IN_SLICE
 
 from gadgets.records import HEADER_DTYPE, Readouts
 from pipelines.chunks import CAPACITY, HEADROOM, Chunk, chunks_of
-from pipelines.stream import Close, MessageReader, Text
+from pipelines.messages import Close, Text
+from pipelines.stream import MessageReader
 
 CLOSE = struct.pack("<H", 4)
 DEADLINE_S = 30.0
