@@ -14,7 +14,10 @@ from recon_core.coils.espirit_kernels import Widths, dirichlet_weights
 from recon_core.coils.phase import reference_phase
 
 EXACT_STEP = 16
-STEPS_AND_ITERATIONS = ((8, 4), (4, 2), (2, 2), (1, 2))
+FINER_STEPS = (8, 4, 2, 1)
+MAX_ITERATIONS = 8
+SETTLED_RAD = 0.01
+"""A vector that turned by less in one step is left as it then is."""
 BLOCK_VALUES = 2**19
 """Complex numbers in the matrices of a block: 4 MB, read several times while in cache."""
 
@@ -28,9 +31,9 @@ def dominant_eigenvectors(
     phase the vectors take, see `reference_phase`.
     """
     vectors, values = _exact(_PixelGrid(nodes, shape, EXACT_STEP), n_maps)
-    for step, n_iterations in STEPS_AND_ITERATIONS:
+    for step in FINER_STEPS:
         start = reference_phase(vectors, virtual_coil)
-        vectors, values = _refined(start, _PixelGrid(nodes, shape, step), n_iterations)
+        vectors, values = _refined(start, _PixelGrid(nodes, shape, step))
     return reference_phase(vectors, virtual_coil), values
 
 
@@ -76,52 +79,80 @@ def _exact(grid: _PixelGrid, n_maps: int) -> tuple[torch.Tensor, torch.Tensor]:
     )
 
 
-def _refined(coarse: torch.Tensor, grid: _PixelGrid, n_iterations: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _refined(coarse: torch.Tensor, grid: _PixelGrid) -> tuple[torch.Tensor, torch.Tensor]:
     """Eigenpairs on `grid`, from vectors (set, coil, z, y, x) on a coarser one."""
-    real_coils = torch.cat([coarse.real, coarse.imag], 1)
-    start = interpolate(real_coils, grid.counts, mode="trilinear", align_corners=True).flatten(2, 3)
-    n_maps, n_coils, n_lines, n_x = len(coarse), grid.n_coils, *start.shape[2:]
-    vectors = coarse.new_empty(n_maps, n_coils, n_lines, n_x)
-    values = start.new_empty(n_maps, n_lines, n_x)
+    n_maps = len(coarse)
+    interleaved = torch.view_as_real(coarse).movedim(-1, 2).flatten(1, 2)
+    finer = interpolate(interleaved, grid.counts, mode="trilinear", align_corners=True)
+    lines = finer.flatten(2, 3)
+    values = lines.new_empty(n_maps, *lines.shape[2:])
     for block in grid.blocks():
         matrices = grid.matrices(block)
         found: list[torch.Tensor] = []
         for number in range(n_maps):
-            by_line = torch.complex(*start[number, :, block].chunk(2))
-            vector = by_line.permute(1, 2, 0).reshape(-1, n_coils)
-            for _ in range(n_iterations):
-                vector, value = _improved(vector, matrices, found)
-            vectors[number, :, block] = vector.mT.reshape(by_line.shape)
-            values[number, block] = value.reshape(by_line.shape[1:])
-            found.append(vector)
-    return vectors.reshape(n_maps, n_coils, *grid.counts), values.reshape(n_maps, *grid.counts)
+            of_set = lines[number, :, block].permute(1, 2, 0)
+            vectors, value = _iterated(of_set.flatten(0, 1).contiguous(), matrices, found)
+            of_set.copy_(vectors.reshape(of_set.shape))
+            values[number, block] = value.reshape(of_set.shape[:2])
+            found.append(vectors)
+    vectors = torch.complex(finer[:, 0::2], finer[:, 1::2])
+    return vectors, values.reshape(n_maps, *grid.counts)
+
+
+def _iterated(
+    start: torch.Tensor, matrices: torch.Tensor, found: list[torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The dominant eigenvectors orthogonal to those `found`, and their eigenvalues (pixel, 1).
+
+    Vectors are real, (pixel, 2 coil) with real and imaginary parts in turn; matrices: (pixel, coil, coil).
+    Iterates only where the vector still turns.
+    """
+    vectors, values, turn_rad = _improved(start, matrices, found)
+    active = torch.nonzero(turn_rad[:, 0] > SETTLED_RAD)[:, 0]
+    for _ in range(MAX_ITERATIONS - 1):
+        if len(active) == 0:
+            break
+        matrices_left, found_left = matrices[active], [other[active] for other in found]
+        vectors[active], values[active], turn_rad = _improved(vectors[active], matrices_left, found_left)
+        active = active[turn_rad[:, 0] > SETTLED_RAD]
+    return vectors, values
 
 
 def _improved(
     start: torch.Tensor, matrices: torch.Tensor, found: list[torch.Tensor]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """One step towards the dominant eigenvectors orthogonal to those `found`: (vectors, values).
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One step towards those eigenvectors: (vectors, values, angle turned by).
 
     The best vector of span{v, G v} (Rayleigh-Ritz, 2 x 2 in closed form), and G once more on that: a
-    second-order power iteration. start: (pixel, coil); matrices: (pixel, coil, coil).
+    second-order power iteration.
     """
     v = _unit(_without(start, found))
-    image = _without((matrices @ v.unsqueeze(-1)).squeeze(-1), found)
+    image = _without(_times(matrices, v), found)
     quotient = _dot(v, image)
     residual = image - quotient * v
     coupling = _dot(residual, residual).sqrt()
     q = _unit(residual)
-    image_of_q = _without((matrices @ q.unsqueeze(-1)).squeeze(-1), found)
+    image_of_q = _without(_times(matrices, q), found)
     quotient_of_q = _dot(q, image_of_q)
     half_gap = (quotient - quotient_of_q) / 2
     angle_rad = torch.atan2(coupling, half_gap) / 2
     value = (quotient + quotient_of_q) / 2 + torch.hypot(half_gap, coupling)
-    return _unit(angle_rad.cos() * image + angle_rad.sin() * image_of_q), value
+    return _unit(angle_rad.cos() * image + angle_rad.sin() * image_of_q), value, angle_rad
+
+
+def _times(matrices: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    # As a row times the transpose: for 32 coils five times faster than a matrix times a column.
+    product = _complex(vectors).unsqueeze(1) @ matrices.mT
+    return torch.view_as_real(product).flatten(1)
+
+
+def _complex(vectors: torch.Tensor) -> torch.Tensor:
+    return torch.view_as_complex(vectors.reshape(len(vectors), -1, 2))
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Real part of the inner products over coils, (pixel, 1)."""
-    return (torch.view_as_real(a) * torch.view_as_real(b)).sum((-1, -2)).unsqueeze(-1)
+    return (a * b).sum(1, keepdim=True)
 
 
 def _unit(vectors: torch.Tensor) -> torch.Tensor:
@@ -129,6 +160,7 @@ def _unit(vectors: torch.Tensor) -> torch.Tensor:
 
 
 def _without(vectors: torch.Tensor, found: list[torch.Tensor]) -> torch.Tensor:
-    for other in found:
-        vectors = vectors - (other.conj() * vectors).sum(-1, keepdim=True) * other
+    for other in map(_complex, found):
+        overlap = (other.conj() * _complex(vectors)).sum(1, keepdim=True)
+        vectors = vectors - torch.view_as_real(overlap * other).flatten(1)
     return vectors
