@@ -74,7 +74,8 @@ def from_mrd(image: ismrmrd.Image) -> ImageSeries:
             recon_fov_mm=(fov_mm[0], fov_mm[1], fov_mm[2]),
             limits={},
         ),
-        image_type=int(head.image_type),
+        # Gadgetron labels complex images as magnitude; what is in them decides.
+        image_type=ismrmrd.IMTYPE_COMPLEX if np.iscomplexobj(image.data) else int(head.image_type),
         series_index=int(head.image_series_index),
         series_name=names if isinstance(names, str) else " ".join(names),
         meta=meta,

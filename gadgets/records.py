@@ -108,6 +108,13 @@ class KSpace:
     notes: tuple[str, ...] = ()
     """What the user must be told; ends up in the meta of the image."""
 
+    def to(self, device: torch.device) -> Self:
+        """The same k-space on another device."""
+        calibration = None if self.calibration is None else self.calibration.to(device)
+        return replace(
+            self, data=self.data.to(device), sampled=self.sampled.to(device), calibration=calibration
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class CalibratedKSpace(KSpace):

@@ -64,6 +64,7 @@ def recipe_from_xml(text: str, where: str) -> Recipe:
         name=PurePath(where).stem if where.endswith(".xml") else "gadgetron",
         about="Gadgetron's " + ", ".join(gadget.classname for gadget in stock),
         steps=tuple(_in_working_order(steps)),
+        makes_images={step.use for step in steps} != {"NoiseAdjust"},  # Gadgetron's dependency scans
         notes=tuple(notes),
     )
     _ = recipe.gadgets

@@ -11,26 +11,28 @@ _LOGGER = logging.getLogger("reconstream")
 class Journal:
     """An append-only file of one session's received bytes, written before they are parsed.
 
-    A journal that cannot be written (a full disk, say) warns once and stops writing; it never stops a scan.
+    The file is made with the first byte: a peer that only knocks leaves none. A journal that cannot be
+    written (a full disk, say) warns once and stops writing; it never stops a scan.
     """
 
     def __init__(self, directory: Path, session: str) -> None:
         self.path = directory / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}Z_{session}.mrd"
         self.failure: OSError | None = None
         self._descriptor: int | None = None
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-        except OSError as error:
-            self._fail(error)
 
     def write(self, received: memoryview) -> None:
         """Append, whole or not at all in the eyes of a reader: a cut message is the last of its file."""
-        while self._descriptor is not None and len(received) > 0:
-            try:
+        try:
+            if self._descriptor is None and self.failure is None:
+                self._descriptor = self._opened()
+            while self._descriptor is not None and len(received) > 0:
                 received = received[os.write(self._descriptor, received) :]
-            except OSError as error:
-                self._fail(error)
+        except OSError as error:
+            self._fail(error)
+
+    def _opened(self) -> int:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None

@@ -42,6 +42,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True,
     steps: tuple[Step, ...]
     start: Start = "readouts"
     """What the recipe is given. Scanners give readouts or images; k-space comes from a Gadgetron."""
+    makes_images: bool = True
+    """Whether images must come out; not of a scan that only prepares later ones, such as a noise scan."""
     notes: tuple[str, ...] = ()
     """What was lost when the recipe was translated from another system's configuration."""
 
@@ -54,7 +56,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True,
     def gadgets(self) -> tuple[Gadget, ...]:
         """The gadgets, built and checked. Raises RecipeError on an unknown name or parameter, or a misfit."""
         gadgets = tuple(_built(self.name, number, step) for number, step in enumerate(self.steps, 1))
-        _check_types(self.name, gadgets, self.start)
+        _check_types(self.name, gadgets, self.start, self.makes_images)
         return gadgets
 
     def starting_from(self, start: Start) -> "Recipe":
@@ -155,8 +157,8 @@ def _built(recipe: str, number: int, step: Step) -> Gadget:
         ) from error
 
 
-def _check_types(recipe: str, gadgets: Sequence[Gadget], start: Start) -> None:
-    """Every gadget must be able to receive something, and images must come out at the end."""
+def _check_types(recipe: str, gadgets: Sequence[Gadget], start: Start, makes_images: bool) -> None:
+    """Every gadget must be able to receive something, and images, if wanted, must come out at the end."""
     available: set[type] = set(STREAM_INPUTS[start])
     for number, gadget in enumerate(gadgets, 1):
         accepted = types_of(gadget.accepts)
@@ -170,7 +172,7 @@ def _check_types(recipe: str, gadgets: Sequence[Gadget], start: Start) -> None:
         if Readouts in available or ismrmrd.Acquisition in available:
             available |= {Readouts, ismrmrd.Acquisition}
     made = {t for gadget in gadgets for t in types_of(gadget.emits)} & available
-    if not made & {ImageSeries, ismrmrd.Image}:
+    if makes_images and not made & {ImageSeries, ismrmrd.Image}:
         raise RecipeError(
             f"recipe '{recipe}': expected images at the end, got {_names(made) or 'nothing'}; "
             f"add a reconstruction gadget"

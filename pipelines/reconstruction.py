@@ -1,7 +1,7 @@
 """From a scan to its images, by a recipe: the one path that server, command line, replay and Python share."""
 
 import logging
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 
 from gadgets.gadget import Context
 from gadgets.mrd_images import from_mrd, to_mrd
-from gadgets.records import ImageSeries, Readouts
+from gadgets.records import ImageSeries, KSpace, Readouts
 from gadgets.study import StudyStore
 from pipelines.importers.cartesian import cartesian_scan
 from pipelines.mrd_header import header_from_xml
@@ -35,8 +35,8 @@ def reconstruct_scan(
 ) -> Generator[ismrmrd.Image, None, None]:
     """The images of a stream of readouts, waveforms or images, as soon as each is finished.
 
-    Raises RecipeError for a recipe that cannot run, StreamError for a header that cannot be read, and
-    GadgetError when a gadget fails.
+    Raises RecipeError for a recipe that cannot run, StreamError for a header that cannot be read,
+    GadgetError when a gadget fails, and InputError when nothing that came makes an image.
     """
     context = Context(
         header=header_from_xml(header_xml),
@@ -47,15 +47,33 @@ def reconstruct_scan(
     provenance = provenance_of(recipe)
     for note in recipe.notes:
         logger.warning("%s", note)
-    if recipe.start == "images":
-        items = (from_mrd(item) if isinstance(item, ismrmrd.Image) else item for item in items)
-    for result in run_threaded(recipe, items, context):
+    n_images = 0
+    for result in run_threaded(recipe, _as_records(items, recipe, context), context):
         if isinstance(result, ImageSeries):
-            yield from to_mrd(result, provenance)
+            images = to_mrd(result, provenance)
         elif isinstance(result, ismrmrd.Image):
-            yield result
+            images = [result]
         else:
+            images = []
             logger.debug("%s left the last gadget and is not sent", type(result).__name__)
+        n_images += len(images)
+        yield from images
+    if recipe.makes_images and not n_images:
+        raise InputError(
+            f"recipe '{recipe.name}': expected data that make an image, got none that its gadgets take; "
+            f"send {recipe.start}, or choose a recipe for what was sent"
+        )
+
+
+def _as_records(items: Iterable[Any], recipe: Recipe, context: Context) -> Iterator[Any]:
+    """Items as the first gadget takes them: images as records, k-space on the device."""
+    for item in items:
+        if isinstance(item, KSpace):
+            yield item.to(context.device)
+        elif isinstance(item, ismrmrd.Image) and recipe.start == "images":
+            yield from_mrd(item)
+        else:
+            yield item
 
 
 def reconstruct(

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import msgspec
+
 from pipelines.chunks import chunks_of
 from pipelines.messages import ConfigFile, ConfigText, Header, Query, Text
 from pipelines.recipe import Recipe, recipe_by_name, recipe_from_text
@@ -37,8 +39,10 @@ def journalled_recipe(journal: Path) -> Recipe:
 def with_text_parameters(recipe: Recipe, text: str) -> Recipe:
     """The recipe with the parameters of a JSON text, as FIRE clients send it; other text changes nothing.
 
-    Raises StreamError for JSON that is not ``{"parameters": {"Gadget.name": value}}``, RecipeError for a
-    gadget that the recipe has not.
+    A `config` or `customconfig` among them names another recipe; parameters of no gadget, as a scanner's
+    generic form has them, are named in the recipe's notes. Raises StreamError for JSON that is not
+    ``{"parameters": {"Gadget.name": value}}``, RecipeError for a gadget that the recipe has not, or a recipe
+    that is not known.
     """
     if not text.lstrip().startswith("{"):
         return recipe
@@ -50,4 +54,10 @@ def with_text_parameters(recipe: Recipe, text: str) -> Recipe:
             f'TEXT before the data: expected JSON {{"parameters": {{"Gadget.name": value}}}}, '
             f"got {text[:80]!r} ({error}); correct it"
         ) from error
-    return recipe.with_parameters(overrides)
+    for name in ("config", "customconfig"):
+        if chosen := overrides.pop(name, ""):
+            recipe = recipe_by_name(str(chosen))
+    if unused := [name for name in overrides if "." not in name]:
+        note = f"parameters of no gadget, without effect: {', '.join(unused)}"
+        recipe = msgspec.structs.replace(recipe, notes=(*recipe.notes, note))
+    return recipe.with_parameters({name: value for name, value in overrides.items() if "." in name})

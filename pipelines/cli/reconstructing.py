@@ -127,10 +127,6 @@ def _reconstruct_file(
         noted = _noted(outcome, progress.receiving(images))
         outcome.files = write_all(noted, out, path.stem, scan.header_xml, formats)
     outcome.images = progress.n_images
-    if not outcome.files:
-        raise InputError(
-            f"recipe '{recipe.name}': expected images, got none; see `reconstream inspect {path}`"
-        )
 
 
 def _noted(outcome: Outcome, images: Iterable[ismrmrd.Image]) -> Iterator[ismrmrd.Image]:

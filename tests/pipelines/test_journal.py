@@ -100,6 +100,7 @@ def test_a_disk_that_tells_on_closing_that_it_was_full_is_warned_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal, close = Journal(tmp_path, "1"), os.close
+    journal.write(memoryview(b"received"))
 
     def full(descriptor: int) -> None:
         close(descriptor)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from gadgets.gadget import Context, Gadget
+from gadgets.mrd_images import NOTE
 from gadgets.records import ImageSeries, Readouts
+from gadgets.study import StudyStore
 from pipelines import recipe as recipe_module
 from pipelines import reconstruct
 from pipelines.mrd_header import header_from_xml
@@ -116,3 +118,27 @@ def test_parameters_and_recipe_files_are_taken(tmp_path: Path) -> None:
 def test_acquisitions_without_a_header_are_refused() -> None:
     with pytest.raises(InputError, match="expected the MRD header beside acquisitions"):
         reconstruct(readouts(), "cartesian_fft")
+
+
+def test_a_recipe_that_finds_nothing_to_reconstruct_says_so() -> None:
+    images_only = Recipe(name="images_only", about="", steps=(Step("ImageType"),), start="images")
+    with pytest.raises(InputError, match="recipe 'images_only': expected data that make an image"):
+        list(reconstruct_scan(images_only, XML, readouts()))
+
+
+def test_a_noise_scan_alone_makes_no_image_and_serves_the_scan_that_names_it() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((wire.N_COILS, 256, 2), np.float32).view(np.complex64)[..., 0]
+    noise_scan = wire.messages(wire.acquisition(noise, flags=1 << 18))
+    study = StudyStore()
+    own, other = "<measurementID>first</measurementID>", "<measurementID>second</measurementID>"
+    dependency = f"<measurementDependency><dependencyType>Noise</dependencyType>{own}</measurementDependency>"
+    prepared = recipe_by_name("default_measurement_dependencies.xml")
+    assert list(reconstruct_scan(prepared, _measured(own), noise_scan, study=study)) == []
+    scan = _measured(other + dependency)
+    (image,) = reconstruct_scan(recipe_by_name("cartesian_fft"), scan, readouts(), study=study)
+    assert NOTE not in image.meta
+
+
+def _measured(information: str) -> bytes:
+    return wire.header_xml(extra=f"<measurementInformation>{information}</measurementInformation>")

@@ -55,3 +55,15 @@ def test_json_that_is_no_parameters_is_refused(text: str) -> None:
 def test_a_parameter_of_no_gadget_is_refused() -> None:
     with pytest.raises(RecipeError, match="a gadget of this recipe"):
         with_text_parameters(recipe_by_name("cartesian_fft"), '{"parameters": {"Missing.n": 3}}')
+
+
+def test_a_config_among_the_parameters_names_another_recipe() -> None:
+    text = '{"parameters": {"config": "cartesian_grappa", "customconfig": ""}}'
+    assert with_text_parameters(recipe_by_name("cartesian_fft"), text).name == "cartesian_grappa"
+    with pytest.raises(RecipeError, match="unheard_of"):
+        with_text_parameters(recipe_by_name("auto"), '{"parameters": {"config": "unheard_of"}}')
+
+
+def test_parameters_of_a_scanners_form_are_named_and_not_refused() -> None:
+    recipe = with_text_parameters(recipe_by_name("auto"), '{"parameters": {"sendOriginal": true}}')
+    assert recipe.notes == ("parameters of no gadget, without effect: sendOriginal",)
