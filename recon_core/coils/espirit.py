@@ -38,14 +38,17 @@ def espirit(
     signal that n_maps sets explain, lambda is close to 1; where there is none, smaller, and maps are cropped
     to zero there.
 
-    calibration: (coil, kz, ky, kx), the fully sampled centre of k-space, of any size, kz = 1 in 2-D. More
-    than about 24 samples an axis cost time and give little. shape: (z, y, x) of the maps. kernel_width:
-    k-space samples a patch spans along each axis longer than one. threshold: singular values below this share
-    of the largest are left out; "auto": those noise of the level found in the data can make, and at least
-    those below 0.02. crop: maps are zero where their own eigenvalue is smaller; 0 keeps all. n_maps: sets of
-    maps; two or more describe folded-in anatomy and fat or motion beside the main signal. backend: "sigpy"
-    runs SigPy's EspiritCalib instead (reference; one set, at most 100 power iterations, the threshold must be
-    a number, and the calibration is cut to its shortest side).
+    Args:
+        calibration: (coil, kz, ky, kx), the fully sampled centre of k-space, of any size; kz = 1 in 2-D.
+            More than about 24 samples an axis cost time and give little.
+        shape: (z, y, x) of the maps.
+        kernel_width: k-space samples a patch spans along each axis longer than one.
+        threshold: singular values below this share of the largest are left out; "auto": those that noise of
+            the level found in the data can make, and at least those below 0.02.
+        crop: a set's maps are zero where its eigenvalue is smaller; 0 keeps all.
+        n_maps: sets of maps; two or more describe folded-in anatomy beside the main signal.
+        backend: "sigpy" runs SigPy's EspiritCalib instead, as a reference: one set, at most 100 power
+            iterations, a numeric threshold, and a calibration cut to its shortest side.
 
     The phase of each set at each pixel is free: here the first principal coil of the calibration sees it as
     real and positive. One coil has nothing to calibrate: its map and eigenvalues are 1 everywhere.
