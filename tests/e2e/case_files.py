@@ -1,0 +1,95 @@
+"""End-to-end cases: one TOML file each, with what is compared with what, and how close they come."""
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+Array = npt.NDArray[Any]
+Reference = Literal["phantom", "full sampling", "rss", "matched", "sense", "wavelet"]
+
+FOLDER = Path(__file__).parent / "cases"
+
+
+class Comparison(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename={"parameters": "with"}
+):
+    """A recipe, what its images are held against, and how close they must come."""
+
+    recipe: str
+    reference: Reference
+    nrmse: float
+    """As measured when the case was written."""
+    below: float
+    """The bound that the test holds: room for rounding and another BART, for nothing else."""
+    parameters: dict[str, Any] = {}
+    announced: bool = True
+    """Undersampled: whether header and flags tell of it, or the sampling alone."""
+
+    @property
+    def label(self) -> str:
+        told = "" if self.announced else "-unannounced"
+        return f"{self.recipe}-{self.reference}{told}".replace(" ", "-")
+
+
+class ScanCase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A real scan as it is."""
+
+    scan: str
+    """File in the folder of raw data."""
+    shape: tuple[int, int, int]
+    """(slice, y, x) of its images."""
+    comparison: tuple[Comparison, ...]
+
+
+class UndersampledCase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A fully sampled real scan of which only some lines are kept."""
+
+    scan: str
+    pattern: Literal["equispaced", "random"]
+    acceleration: int
+    calibration_lines: int
+    zero_filled: float
+    """NRMSE of the zero-filled image against full sampling, as measured."""
+    comparison: tuple[Comparison, ...]
+
+
+class PhantomCase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of `ismrmrd_generate_cartesian_shepp_logan`."""
+
+    options: str
+    """Of the generator, less the output file."""
+    repetitions: int
+    """Images that it leads to."""
+    comparison: tuple[Comparison, ...]
+
+
+Case = TypeVar("Case", ScanCase, UndersampledCase, PhantomCase)
+
+
+def cases(kind: str, case_type: type[Case]) -> dict[str, Case]:
+    """The cases in a folder, by their names."""
+    return {
+        path.stem: msgspec.toml.decode(path.read_bytes(), type=case_type)
+        for path in sorted((FOLDER / kind).glob("*.toml"))
+    }
+
+
+def comparisons(cases: dict[str, Case]) -> list[Any]:
+    """Every comparison of every case, for `pytest.mark.parametrize`."""
+    return [
+        pytest.param(name, comparison, id=f"{name}-{comparison.label}")
+        for name, case in cases.items()
+        for comparison in case.comparison
+    ]
+
+
+def nrmse_scaled(image: Array, reference: Array, inside: Array | None = None) -> float:
+    """‖a·image − reference‖ / ‖reference‖ with the best a, since programs choose intensities as they like."""
+    if inside is not None:
+        image, reference = image[inside], reference[inside]
+    scale = (image * reference).sum() / (image * image).sum()
+    return float(np.linalg.norm(scale * image - reference) / np.linalg.norm(reference))
