@@ -1,0 +1,5 @@
+"""Speeds as ratios to peers in the same run. Each file answers one question: ``python -m benchmarks.NAME``."""
+
+from pipelines.process import prepare_process
+
+prepare_process()  # as the command does, and before torch is imported
