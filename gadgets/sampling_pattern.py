@@ -22,8 +22,8 @@ def missing_lines(lines: npt.NDArray[np.bool_], encoding: Encoding) -> Lines:
     """Compare the lines acquired, `(kz, ky)`, with the lattice inside the encoding limits.
 
     The acceleration is the header's or, where that tells none, the one seen. A three-dimensional scan may
-    leave out the corners of its outline. A line off the lattice and outside the calibration block makes up
-    for one missing on it: sampling at random is no fault.
+    leave out the corners of its outline. A line off the lattice and outside the calibration block tells of
+    sampling at random, which is no fault: then all lines, calibration included, are counted and no more.
     """
     seen = torch.from_numpy(lines)
     rates = encoding.acceleration[1], encoding.acceleration[0]
@@ -32,13 +32,16 @@ def missing_lines(lines: npt.NDArray[np.bool_], encoding: Encoding) -> Lines:
     z, y = lattice_offset(seen, rates)
     lattice = np.zeros_like(lines)
     lattice[z :: rates[0], y :: rates[1]] = True
-    expected = lattice & _outline(lines, encoding)
+    outline = _outline(lines, encoding)
+    expected = lattice & outline
     strays = lines & ~lattice
     block = calibration_block(seen[..., None])
     if block is not None:
         strays[block[:2]] = False
-    n_missing = int((expected & ~lines).sum()) - int(strays.sum())
-    return Lines(max(n_missing, 0), int(expected.sum()))
+    if strays.any():
+        n_expected = int(outline.sum()) // (rates[0] * rates[1])
+        return Lines(max(n_expected - int(lines.sum()), 0), n_expected)
+    return Lines(int((expected & ~lines).sum()), int(expected.sum()))
 
 
 def _outline(lines: npt.NDArray[np.bool_], encoding: Encoding) -> npt.NDArray[np.bool_]:

@@ -37,7 +37,9 @@ def mask(n: int, *lines: int) -> np.ndarray:
         (set(range(0, 32, 2)) - {4, 20}, protocol(1, 32, (2, 1)), (2, 16)),
         (range(32), protocol(1, 32, (2, 1)), (0, 16)),
         (range(6, 26), protocol(1, 32, kspace_encode_step_1=Limit(0, 19, 10)), (0, 20)),
-        ({0, 3, 7, 9, 12, *range(14, 20), 22, 24, 27, 29}, protocol(1, 32, (3, 1)), (0, 11)),
+        ({0, 3, 7, 9, 12, *range(14, 20), 22, 24, 27, 29}, protocol(1, 32, (3, 1)), (0, 10)),
+        ({1, 9, *range(13, 20), 30}, protocol(1, 32, (3, 1)), (0, 10)),
+        ({2, *range(13, 20)}, protocol(1, 32, (3, 1)), (2, 10)),
     ],
     ids=[
         "full",
@@ -51,6 +53,8 @@ def mask(n: int, *lines: int) -> np.ndarray:
         "R=2 full",
         "limits",
         "random",
+        "random, centre counted",
+        "random, cut",
     ],
 )
 def test_two_dimensional_patterns(lines: set[int], encoding: Encoding, wanted: tuple[int, int]) -> None:
