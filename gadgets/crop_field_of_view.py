@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+import ismrmrd
 import torch
 
 from gadgets.encoding import Encoding
@@ -15,7 +16,8 @@ from recon_core.fourier import fft, ifft, resize
 class CropFieldOfView(Gadget, frozen=True):
     """Crop (or zero-pad) images to the header's reconstructed field of view, then interpolate to its matrix.
 
-    Interpolation is zero-filling of k-space, which keeps intensities.
+    Interpolation is zero-filling of k-space, which keeps intensities; the ringing it adds to a magnitude is
+    kept from going below zero.
     """
 
     accepts = ImageSeries
@@ -38,6 +40,8 @@ def _adjusted(series: ImageSeries, wanted: Encoding) -> ImageSeries:
         image = _resized(image, dim, n_cropped)
         fov_mm[axis] = fov * n_cropped / n
         image = _interpolated(image, dim, wanted.recon_matrix[axis])
+    if series.image_type == ismrmrd.IMTYPE_MAGNITUDE and image.is_floating_point():
+        image = image.clamp(min=0)
     matrix = (image.shape[-1], image.shape[-2], image.shape[-3])
     encoding = replace(series.encoding, recon_matrix=matrix, recon_fov_mm=(fov_mm[0], fov_mm[1], fov_mm[2]))
     return replace(series, data=image, encoding=encoding)
@@ -51,5 +55,7 @@ def _interpolated(image: torch.Tensor, dim: int, n: int) -> torch.Tensor:
     if image.shape[dim] in (1, n):
         return image
     intensity = math.sqrt(n / image.shape[dim])
-    fine = ifft(_resized(fft(image, (dim,)), dim, n), (dim,)) * intensity
-    return fine if image.is_complex() else fine.real.clamp(min=0)
+    is_real = not image.is_complex()
+    numbers = image.float() if is_real and not image.is_floating_point() else image
+    fine = ifft(_resized(fft(numbers, (dim,)), dim, n), (dim,)) * intensity
+    return fine.real if is_real else fine

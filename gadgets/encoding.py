@@ -95,4 +95,5 @@ def _acceleration(parallel_imaging: Any) -> tuple[int, int]:
     if parallel_imaging is None or parallel_imaging.accelerationFactor is None:
         return 1, 1
     factor = parallel_imaging.accelerationFactor
-    return int(factor.kspace_encoding_step_1), int(factor.kspace_encoding_step_2)
+    # Some converters write 0 along an axis that is not accelerated.
+    return max(1, int(factor.kspace_encoding_step_1)), max(1, int(factor.kspace_encoding_step_2))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 
 from gadgets.calibration import PerSlice, calibration_of
-from gadgets.fourier_reconstruction import Combination, fourier_image
+from gadgets.fourier_reconstruction import Combination, fourier_image, undersampling_note
 from gadgets.gadget import Context, Gadget
 from gadgets.reconstructed import reconstructed
 from gadgets.records import ImageSeries, KSpace
@@ -15,7 +15,7 @@ from recon_core.coils.low_resolution import low_resolution_maps
 from recon_core.errors import InputError
 from recon_core.fourier import ifft, resize
 from recon_core.grappa import GrappaWeights, apply_grappa, grappa_weights, unmix, unmixing
-from recon_core.lattice import regular_acceleration
+from recon_core.lattice import is_nearly_regular, regular_acceleration
 
 
 class Grappa(Gadget, frozen=True):
@@ -23,7 +23,8 @@ class Grappa(Gadget, frozen=True):
 
     Combined adaptively, weights and coil maps become one set of unmixing coefficients in image space; without
     combination, or with `rss`, k-space is filled. A slice keeps its weights as long as its calibration data
-    stay the same. Fully sampled k-space is Fourier-transformed.
+    stay the same. Fully sampled k-space is Fourier-transformed. Lines missing from the header's pattern are
+    zeros.
 
     Raises CalibrationError for too few calibration lines, InputError for irregular sampling.
     Griswold et al. 2002, doi:10.1002/mrm.10171; Breuer et al. 2009, doi:10.1002/mrm.22066.
@@ -57,14 +58,15 @@ class GrappaCalibration(NamedTuple):
 def grappa_image(kspace: KSpace, gadget: Grappa, known: PerSlice[GrappaCalibration]) -> ImageSeries:
     """The image as `gadget` says, with the weights `known` for its calibration data."""
     lines = kspace.sampled.any(-1)
-    acceleration = regular_acceleration(lines)
+    acceleration = regular_acceleration(lines) or _with_holes(kspace, lines)
     if acceleration is None:
         raise InputError(
             f"Grappa: expected every R-th line of k-space, got {int(lines.sum())} of {lines.numel()} lines "
             "at irregular distances; use the recipe cartesian_wavelet"
         )
     if acceleration == (1, 1):
-        return fourier_image(kspace, gadget.combine)
+        note = undersampling_note(kspace)
+        return fourier_image(kspace, gadget.combine, *([note] if note else []))
     reference = calibration_of(kspace)
     _, n_z, n_y, n_x = kspace.data.shape
 
@@ -85,3 +87,9 @@ def grappa_image(kspace: KSpace, gadget: Grappa, known: PerSlice[GrappaCalibrati
         image = rss(coil_images)[None] if gadget.combine == "rss" else coil_images
     rates = f"{acceleration[0]} x {acceleration[1]} (kz x ky)"
     return reconstructed(kspace, image, f"GRAPPA {rates}, calibrated on {tuple(reference.shape[1:])} samples")
+
+
+def _with_holes(kspace: KSpace, lines: torch.Tensor) -> tuple[int, int] | None:
+    """The header's acceleration, where lines are missing from a pattern that is otherwise regular."""
+    along_y, along_z = kspace.encoding.acceleration
+    return (along_z, along_y) if is_nearly_regular(lines, (along_z, along_y)) else None

@@ -10,7 +10,7 @@ from gadgets.encoding_spaces import CALIBRATING, COUNTER_NAMES, EncodingSpaces, 
 from gadgets.gadget import Context
 from gadgets.kspace_buffer import KSpaceBuffer
 from gadgets.records import KSpace, Readouts
-from gadgets.sampling_pattern import missing_lines
+from gadgets.sampling_pattern import is_whole, missing_lines
 from recon_core.errors import InputError
 
 NOT_FOR_IMAGES = (
@@ -165,8 +165,12 @@ class ImagesInProgress:
         return all(name not in limits or counters[name] >= limits[name].maximum for name in averaged)
 
     def _is_whole(self, image: KSpaceBuffer) -> bool:
-        """Whether all lines are there; asked in 3-D only, where every partition may have its last line."""
-        return image.data.shape[0] == 1 or missing_lines(image.lines, image.encoding).n_missing == 0
+        """Whether all lines are there, as often as one another; asked in 3-D only, where every partition may
+        have its last line."""
+        n_averages = image.n_averages[image.lines]
+        return image.data.shape[0] == 1 or (
+            bool(n_averages.min() == n_averages.max()) and is_whole(image.lines, image.encoding)
+        )
 
     def _complete(self, key: Key) -> KSpace:
         image = self._begun.pop(key)

@@ -25,10 +25,37 @@ def missing_lines(lines: npt.NDArray[np.bool_], encoding: Encoding) -> Lines:
     leave out the corners of its outline. A line off the lattice and outside the calibration block tells of
     sampling at random, which is no fault: then all lines, calibration included, are counted and no more.
     """
-    seen = torch.from_numpy(lines)
-    rates = encoding.acceleration[1], encoding.acceleration[0]
+    rates = _header_rates(encoding)
     if rates == (1, 1):
-        rates = regular_acceleration(seen) or rates
+        rates = regular_acceleration(torch.from_numpy(lines)) or rates
+    return _missing_from_lattice(lines, encoding, rates)
+
+
+def is_whole(lines: npt.NDArray[np.bool_], encoding: Encoding) -> bool:
+    """Whether nothing of a volume is outstanding.
+
+    By the header's acceleration alone, since a pattern seen half-way misleads. Every partition must have
+    lines, the outermost ones too, of which an ellipse leaves in doubt how many.
+    """
+    rates = _header_rates(encoding)
+    n_z = len(lines)
+    first, stop = _range(encoding, "kspace_encode_step_2", n_z)
+    z_offset, _ = lattice_offset(torch.from_numpy(lines), rates)
+    partitions = [z for z in range(z_offset, n_z, rates[0]) if first <= z < stop]
+    inside = [z for z in partitions if abs(z - n_z // 2) < _reach(first, stop, n_z)]
+    return (
+        bool(lines[inside].any(axis=1).all()) and not _missing_from_lattice(lines, encoding, rates).n_missing
+    )
+
+
+def _header_rates(encoding: Encoding) -> tuple[int, int]:
+    """Acceleration along (kz, ky)."""
+    along_y, along_z = encoding.acceleration
+    return along_z, along_y
+
+
+def _missing_from_lattice(lines: npt.NDArray[np.bool_], encoding: Encoding, rates: tuple[int, int]) -> Lines:
+    seen = torch.from_numpy(lines)
     z, y = lattice_offset(seen, rates)
     lattice = np.zeros_like(lines)
     lattice[z :: rates[0], y :: rates[1]] = True
@@ -54,11 +81,16 @@ def _outline(lines: npt.NDArray[np.bool_], encoding: Encoding) -> npt.NDArray[np
     if min(z1 - z0, y1 - y0) < 3:
         return box
     z, y = np.ogrid[:n_z, :n_y]
-    distance = np.hypot((z - n_z // 2) / ((z1 - z0) / 2), (y - n_y // 2) / ((y1 - y0) / 2))
+    distance = np.hypot((z - n_z // 2) / _reach(z0, z1, n_z), (y - n_y // 2) / _reach(y0, y1, n_y))
     # Protocols round the rim of the ellipse either way.
     rim = 2 / min(z1 - z0, y1 - y0)
     is_elliptic = not (lines & (distance > 1 + rim)).any()
     return box & (distance <= 1 - rim) if is_elliptic else box
+
+
+def _reach(first: int, stop: int, n: int) -> float:
+    """Half the width about the centre n // 2, of the longer side where partial Fourier makes them differ."""
+    return max((stop - first) / 2, n // 2 - first, stop - 1 - n // 2)
 
 
 def _range(encoding: Encoding, counter: str, n: int) -> tuple[int, int]:

@@ -5,6 +5,9 @@ import torch
 MAX_ACCELERATION = 8
 """Along one axis; sparser lattices are not told apart from irregular sampling."""
 
+NEARLY = 0.75
+"""Share of a lattice that an interrupted or faulty scan must have for the rest to count as missing."""
+
 
 def regular_acceleration(sampled: torch.Tensor) -> tuple[int, int] | None:
     """The acceleration (Rz, Ry) of a regular sampling pattern, with or without a calibration block inside.
@@ -25,13 +28,22 @@ def regular_acceleration(sampled: torch.Tensor) -> tuple[int, int] | None:
     return None
 
 
+def is_nearly_regular(sampled: torch.Tensor, acceleration: tuple[int, int]) -> bool:
+    """Whether `NEARLY` all of the lattice is there, from its first to its last line along each axis."""
+    z, y = lattice_offset(sampled, acceleration)
+    lattice = sampled[z :: acceleration[0], y :: acceleration[1]]
+    where = torch.nonzero(lattice)
+    if len(where) == 0:
+        return False
+    return len(where) >= NEARLY * int((where.amax(dim=0) - where.amin(dim=0) + 1).prod())
+
+
 def lattice_offset(sampled: torch.Tensor, acceleration: tuple[int, int]) -> tuple[int, int]:
     """The residues (z, y) of the lattice lines: of all shifts, the one that holds the most samples."""
     rz, ry = acceleration
-    counts = sampled.new_zeros((rz, ry), dtype=torch.long)
-    for z in range(rz):
-        for y in range(ry):
-            counts[z, y] = sampled[z::rz, y::ry].sum()
+    nz, ny = sampled.shape
+    cells = torch.nn.functional.pad(sampled, (0, -ny % ry, 0, -nz % rz)).float()
+    counts = cells.view(-1, rz, cells.shape[1] // ry, ry).sum(dim=(0, 2))
     best = int(counts.argmax())
     return best // ry, best % ry
 

@@ -270,6 +270,37 @@ def test_a_volume_flagged_at_every_partition_is_one_image() -> None:
     assert kspace.notes == ()
 
 
+def flagged_at_every_partition(block: Readouts) -> Readouts:
+    z = block.headers["idx"]["kspace_encode_step_2"]
+    return flagged(block, np.append(z[1:] != z[:-1], True), "LAST_IN_SLICE")
+
+
+def test_a_volume_is_complete_with_the_last_average_of_its_last_partition() -> None:
+    volume = random_complex((N_COILS, 4, 6, 8))
+    blocks = [flagged_at_every_partition(readouts(n * volume, average=n // 2, last=())) for n in (1, 3)]
+    (kspace,) = accumulated(blocks, encoding((8, 6, 4), limits={"average": (0, 1, 0)}))
+    assert torch.equal(kspace.data, torch.from_numpy(2 * volume))
+    assert kspace.notes == ()
+
+
+@pytest.mark.parametrize("matrix", [(24, 16), (16, 24), (15, 11)])
+def test_an_elliptic_volume_is_complete_with_the_rim_of_its_last_partitions(matrix: tuple[int, int]) -> None:
+    n_z, n_y = matrix
+    z, y = np.ogrid[:n_z, :n_y]
+    ellipse = np.hypot((z - n_z // 2) / (n_z / 2), (y - n_y // 2) / (n_y / 2)) <= 1
+    block = readouts(random_complex((1, n_z, n_y, 4)), np.argwhere(ellipse).tolist())
+    (kspace,) = accumulated([flagged_at_every_partition(block)], encoding((4, n_y, n_z)))
+    assert int(kspace.sampled.any(-1).sum()) == int(ellipse.sum())
+    assert kspace.notes == ()
+
+
+def test_interleaved_partitions_are_not_taken_for_an_accelerated_volume() -> None:
+    volume = random_complex((N_COILS, 6, 6, 8))
+    block = readouts(volume, [(z, y) for z in (0, 2, 4, 1, 3, 5) for y in range(6)], last=())
+    (kspace,) = accumulated([flagged_at_every_partition(block)], encoding((8, 6, 6)))
+    assert torch.equal(kspace.data, torch.from_numpy(volume))
+
+
 def test_missing_lines_are_counted() -> None:
     (kspace,) = accumulated([readouts(KSPACE, lines(*[y for y in range(N_Y) if y not in (3, 9)]))])
     assert kspace.notes == (f"2 of {N_Y} lines missing",)

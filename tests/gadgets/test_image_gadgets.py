@@ -72,6 +72,15 @@ def test_real_images_stay_real_when_interpolated() -> None:
     assert fine.data.min() >= 0
 
 
+def test_signed_and_integer_images_keep_their_values_when_interpolated() -> None:
+    scan = encoding((8, 6, 1), recon=(16, 12, 1)).replace("16.0", "8.0").replace("12.0", "6.0")
+    signed = result(CropFieldOfView(), series(IMAGE.real, ismrmrd.IMTYPE_REAL), scan=scan)
+    assert torch.allclose(signed.data[0, :, ::2, ::2], IMAGE.real, atol=1e-5)
+    counts = (100 * IMAGE.abs()).to(torch.uint16)
+    fine = result(CropFieldOfView(), series(counts, ismrmrd.IMTYPE_MAGNITUDE), scan=scan)
+    assert torch.allclose(fine.data[0, :, ::2, ::2], counts.float(), atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("part", "wanted", "image_type"),
     [

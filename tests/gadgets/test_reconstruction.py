@@ -199,6 +199,14 @@ def test_auto_without_calibration_is_zero_filled_and_says_so() -> None:
     assert "calibration" in image.notes[-1]
 
 
+@pytest.mark.parametrize(("lines", "rate"), [(EVERY_SECOND, 2), (list(range(N)), 1)])
+def test_a_line_missing_beyond_the_pattern_costs_grappa_no_image(lines: list[int], rate: int) -> None:
+    scan = context(encoding((N, N, 1), acceleration=(rate, 1)))
+    image = image_of(kspace_of([y for y in lines if y != 10], scan), Grappa())
+    assert error(image) < 0.03
+    assert f"1 of {N // rate} lines missing" in image.notes
+
+
 def test_grappa_refuses_what_it_cannot_do() -> None:
     with pytest.raises(CalibrationError, match="calibration samples"):
         image_of(kspace_of(list(range(0, N, 2))), Grappa())

@@ -5,6 +5,7 @@ import pytest
 
 from gadgets.encoding import Encoding, Limit
 from gadgets.sampling_pattern import missing_lines
+from tests.gadgets.small_scan import context, encoding
 
 
 def protocol(n_z: int, n_y: int, acceleration: tuple[int, int] = (1, 1), **limits: Limit) -> Encoding:
@@ -71,6 +72,11 @@ def test_elliptic_volumes_lack_nothing_and_cut_ones_do() -> None:
     assert missing_lines(full, protocol(16, 24)) == (0, 384)
     full[13:] = False
     assert missing_lines(full, protocol(16, 24)) == (72, 384)
+
+
+def test_an_acceleration_of_zero_in_the_header_is_none() -> None:
+    scan = context(encoding((16, 32, 1), acceleration=(1, 0)))
+    assert Encoding.from_header(scan.header).acceleration == (1, 1)
 
 
 def test_two_accelerated_axes() -> None:

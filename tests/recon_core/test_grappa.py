@@ -258,13 +258,6 @@ def test_real_scans_are_recovered_as_well_as_by_sense_of_bart(
     image = sense.view(full.shape).abs() * torch.linalg.vector_norm(coil_maps.view_as(kspace), dim=0)
     head = full > 0.05 * full.max()
     scale = (image * full)[head].sum() / image[head].square().sum()
-    print(
-        name,
-        rate,
-        nrmse(grappa, full),
-        nrmse(grappa[head], full[head]),
-        nrmse(scale * image[head], full[head]),
-    )
     assert nrmse(grappa[head], full[head]) < 1.05 * nrmse(scale * image[head], full[head])
 
 
