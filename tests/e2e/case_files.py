@@ -28,6 +28,8 @@ class Comparison(
     parameters: dict[str, Any] = {}
     announced: bool = True
     """Undersampled: whether header and flags tell of it, or the sampling alone."""
+    zero_filled: float = float("nan")
+    """Undersampled: what `nrmse` is without unfolding, as measured."""
 
     @property
     def label(self) -> str:
@@ -52,8 +54,6 @@ class UndersampledCase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pattern: Literal["equispaced", "random"]
     acceleration: int
     calibration_lines: int
-    zero_filled: float
-    """NRMSE of the zero-filled image against full sampling, as measured."""
     comparison: tuple[Comparison, ...]
 
 
