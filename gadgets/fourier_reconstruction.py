@@ -40,7 +40,9 @@ class FourierReconstruction(Gadget, frozen=True):
 def fourier_image(kspace: KSpace, combine: Combination, *notes: str) -> ImageSeries:
     """The image of a k-space taken as fully sampled."""
     coil_images = ifft(kspace.data)
-    if combine == "adaptive" and len(coil_images) > 1:
+    if combine == "adaptive" and not bool(kspace.data.any()):
+        image = coil_images[:1]  # silence has no coils to calibrate
+    elif combine == "adaptive" and len(coil_images) > 1:
         maps = low_resolution_maps(calibration_of(kspace), _shape(coil_images))
         image = sense_combine(coil_images, maps)[None]
     else:

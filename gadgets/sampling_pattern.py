@@ -7,7 +7,6 @@ import numpy.typing as npt
 import torch
 
 from gadgets.encoding import Encoding
-from recon_core.calibration import calibration_block
 from recon_core.lattice import lattice_offset, regular_acceleration
 
 
@@ -22,7 +21,7 @@ def missing_lines(lines: npt.NDArray[np.bool_], encoding: Encoding) -> Lines:
     """Compare the lines acquired, `(kz, ky)`, with the lattice inside the encoding limits.
 
     The acceleration is the header's or, where that tells none, the one seen. A three-dimensional scan may
-    leave out the corners of its outline. A line off the lattice and outside the calibration block tells of
+    leave out the corners of its outline. Lines off the lattice that do not fill a block tell of
     sampling at random, which is no fault: then all lines, calibration included, are counted and no more.
     """
     rates = _header_rates(encoding)
@@ -61,14 +60,18 @@ def _missing_from_lattice(lines: npt.NDArray[np.bool_], encoding: Encoding, rate
     lattice[z :: rates[0], y :: rates[1]] = True
     outline = _outline(lines, encoding)
     expected = lattice & outline
-    strays = lines & ~lattice
-    block = calibration_block(seen[..., None])
-    if block is not None:
-        strays[block[:2]] = False
-    if strays.any():
+    if not _fills_a_block(lines, lines & ~lattice):
         n_expected = int(outline.sum()) // (rates[0] * rates[1])
         return Lines(max(n_expected - int(lines.sum()), 0), n_expected)
     return Lines(int((expected & ~lines).sum()), int(expected.sum()))
+
+
+def _fills_a_block(lines: npt.NDArray[np.bool_], between: npt.NDArray[np.bool_]) -> bool:
+    """Whether the rectangle about the lines between the lattice's is full: calibration, not chance."""
+    if not between.any():
+        return True
+    (z0, y0), (z1, y1) = np.argwhere(between).min(axis=0), np.argwhere(between).max(axis=0)
+    return bool(lines[z0 : z1 + 1, y0 : y1 + 1].all())
 
 
 def _outline(lines: npt.NDArray[np.bool_], encoding: Encoding) -> npt.NDArray[np.bool_]:

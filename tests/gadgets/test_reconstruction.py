@@ -110,6 +110,12 @@ def test_fourier_without_combination_gives_every_coil() -> None:
     assert torch.allclose(image.data, ifft(KSPACE), atol=1e-6)
 
 
+@pytest.mark.parametrize("gadget", [FourierReconstruction(), Grappa(), AutoReconstruction()])
+def test_a_slice_without_signal_is_black_not_an_error(gadget: Gadget) -> None:
+    (kspace,) = Accumulate()([readouts(np.zeros(KSPACE.shape))], context(ENCODING))
+    assert torch.equal(image_of(kspace, gadget).data, torch.zeros(1, 1, N, N, dtype=torch.complex64))
+
+
 def test_undersampling_without_unfolding_is_noted() -> None:
     image = image_of(kspace_of(list(range(0, N, 2))), FourierReconstruction())
     assert image.notes[-1] == "undersampled 1 x 2 times (kz x ky) and zero-filled: expect aliasing"

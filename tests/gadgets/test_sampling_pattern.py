@@ -74,6 +74,13 @@ def test_elliptic_volumes_lack_nothing_and_cut_ones_do() -> None:
     assert missing_lines(full, protocol(16, 24)) == (72, 384)
 
 
+@pytest.mark.parametrize("first", [18, 19, 20])
+def test_holes_are_seen_beside_a_calibration_block_off_the_centre(first: int) -> None:
+    sampled = mask(64, *range(0, 64, 2), *range(first, 43))
+    sampled[0, [4, 6, 50]] = False
+    assert missing_lines(sampled, protocol(1, 64, (2, 1))) == (3, 32)
+
+
 def test_an_acceleration_of_zero_in_the_header_is_none() -> None:
     scan = context(encoding((16, 32, 1), acceleration=(1, 0)))
     assert Encoding.from_header(scan.header).acceleration == (1, 1)
