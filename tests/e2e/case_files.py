@@ -33,8 +33,9 @@ class Comparison(
 
     @property
     def label(self) -> str:
-        told = "" if self.announced else "-unannounced"
-        return f"{self.recipe}-{self.reference}{told}".replace(" ", "-")
+        words = [self.recipe, *(f"{key}={value}" for key, value in self.parameters.items()), self.reference]
+        words += [] if self.announced else ["unannounced"]
+        return "-".join(words).replace(" ", "-")
 
 
 class ScanCase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

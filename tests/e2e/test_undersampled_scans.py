@@ -59,7 +59,7 @@ def test_fewer_lines_give_the_same_image(
     kept = Undersampling.of(case, every_line.kspace.shape[-2], comparison.announced)
     scan = kept.scan(open_scan(shared_data / "raw" / case.scan))
     (image,) = server.send(scan, comparison.recipe, comparison.parameters).images
-    pixels = np.asarray(image.data[0, 0])
+    pixels = np.linalg.norm(image.data[:, 0], axis=0)  # over sets of maps
     if comparison.reference == "full sampling":
         error = nrmse(pixels, full_sampling(case.scan))
         (aliased,) = server.send(scan, "cartesian_fft").images
