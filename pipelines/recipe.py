@@ -153,7 +153,8 @@ def _built(recipe: str, number: int, step: Step) -> Gadget:
     except msgspec.ValidationError as error:
         names = ", ".join(known[step.use].__struct_fields__) or "none"
         raise RecipeError(
-            f"recipe '{recipe}', gadget {number} ({step.use}): {error}; its parameters are: {names}"
+            f"recipe '{recipe}', gadget {number} ({step.use}): {error}; its parameters are: {names} "
+            f"(`reconstream gadgets show {step.use}`)"
         ) from error
 
 

@@ -31,10 +31,12 @@ def reconstruct_scan(
     items: Iterable[Any],
     *,
     study: StudyStore | None = None,
+    is_live: bool = True,
     logger: logging.Logger | logging.LoggerAdapter[logging.Logger] = _LOGGER,
 ) -> Generator[ismrmrd.Image, None, None]:
     """The images of a stream of readouts, waveforms or images, as soon as each is finished.
 
+    `is_live` says that `items` may keep us waiting, as a file does not (`run_threaded`).
     Raises RecipeError for a recipe that cannot run, StreamError for a header that cannot be read,
     GadgetError when a gadget fails, and InputError when nothing that came makes an image.
     """
@@ -48,7 +50,7 @@ def reconstruct_scan(
     for note in recipe.notes:
         logger.warning("%s", note)
     n_images = 0
-    for result in run_threaded(recipe, _as_records(items, recipe, context), context):
+    for result in run_threaded(recipe, _as_records(items, recipe, context), context, is_live=is_live):
         if isinstance(result, ImageSeries):
             images = to_mrd(result, provenance)
         elif isinstance(result, ismrmrd.Image):
@@ -101,7 +103,9 @@ def reconstruct(
     elif isinstance(recipe, str):
         recipe = recipe_by_name(recipe)
     scan = _scan(source, header, axes)
-    return list(reconstruct_scan(recipe.with_parameters(parameters or {}), scan.header_xml, scan.items()))
+    is_live = not isinstance(source, str | Path)
+    recipe = recipe.with_parameters(parameters or {})
+    return list(reconstruct_scan(recipe, scan.header_xml, scan.items(), is_live=is_live))
 
 
 def _scan(source: Any, header: Any, axes: str) -> Scan:

@@ -26,15 +26,17 @@ def run(recipe: Recipe, items: Iterable[Any], context: Context) -> Iterator[Any]
     return iter(items)
 
 
-def run_threaded(recipe: Recipe, items: Iterable[Any], context: Context) -> Iterator[Any]:
+def run_threaded(
+    recipe: Recipe, items: Iterable[Any], context: Context, *, is_live: bool = True
+) -> Iterator[Any]:
     """Run every gadget in its own thread behind a bounded queue, yielding results as they come.
 
     Bypassed items overtake no one and wait for no one. A failure, in a gadget or in `items`, is raised here
     after the results of all that came before it: a gadget's as GadgetError with recipe, gadget and scan
-    counter. Then, as when the generator is closed early, all threads end, but for the one that is waiting
-    for the next of `items`: that ends when the wait does.
+    counter. Then, as when the generator is closed early, all threads end. Of a live source the one that is
+    waiting for the next of `items` is let be, and ends when the wait does; reading a file is waited for.
     """
-    line = _ProductionLine(recipe, context)
+    line = _ProductionLine(recipe, context, is_live)
     try:
         yield from line.results(items)
     finally:
@@ -163,25 +165,27 @@ class _Pipe:
 class _ProductionLine:
     """The threads of one scan: a source, then the gadgets, with a pipe behind each."""
 
-    def __init__(self, recipe: Recipe, context: Context) -> None:
-        self._recipe, self._context = recipe, context
+    def __init__(self, recipe: Recipe, context: Context, is_live: bool) -> None:
+        self._recipe, self._context, self._is_live = recipe, context, is_live
         self._pipes: list[_Pipe] = []
-        self._gadget_threads: list[threading.Thread] = []
+        self._to_join: list[threading.Thread] = []
 
     def results(self, items: Iterable[Any]) -> Iterator[Any]:
         pipe = self._pipe()
-        self._start("source", lambda _bypass: iter(items), pipe)
+        source_thread = self._start("source", lambda _bypass: iter(items), pipe)
+        if not self._is_live:  # h5py holds a lock while it reads: a process that ended then would hang
+            self._to_join.append(source_thread)
         for gadget in self._recipe.gadgets:
             source, pipe = pipe, self._pipe()
             work = partial(self._work, gadget, source)
-            self._gadget_threads.append(self._start(type(gadget).__name__, work, pipe))
+            self._to_join.append(self._start(type(gadget).__name__, work, pipe))
         yield from pipe
 
     def stop(self) -> None:
-        """End the gadgets; the source may be waiting for its peer, and ends when that wait does."""
+        """End the gadgets, and the source unless it is live: then it may be waiting for its peer."""
         for pipe in self._pipes:
             pipe.stop()
-        for thread in self._gadget_threads:
+        for thread in self._to_join:
             thread.join()
 
     def _pipe(self) -> _Pipe:

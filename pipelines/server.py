@@ -24,8 +24,8 @@ _POLL_S = 0.2
 class Server:
     """An MRD server on `host`:`port` (0 takes a free one).
 
-    With a journal directory, every session's bytes are kept there before they are parsed. Raises OSError when
-    the address cannot be taken, SessionError for an address that others can reach unless `allow_remote`.
+    With a journal directory, every session's bytes are kept there before they are parsed. Raises SessionError
+    when the address cannot be taken, and for one that others can reach unless `allow_remote`.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Server:
         self._refusals: list[threading.Thread] = []
         self._numbers = itertools.count(1)
         self._stopping = threading.Event()
-        self._listener = socket.create_server((host, port), backlog=128)
+        self._listener = _listening(host, port)
         self._listener.settimeout(_POLL_S)
 
     @property
@@ -93,13 +93,13 @@ class Server:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._forget_ended()
         number = f"{next(self._numbers):06d}"
-        logger = logging.LoggerAdapter(_LOGGER, {"session": number})
+        logger = logging.LoggerAdapter(_LOGGER, {"scan": f"session {number}: "})
         if len(self._sessions) >= self._limits.n_sessions:
             logger.warning("client %s refused", peer)
             self._refuse(connection, logger)
             return
         journal = Journal(self._journal, number) if self._journal else None
-        logger.info("session %s: client %s, journal %s", number, peer, journal.path if journal else "none")
+        logger.info("client %s, journal %s", peer, journal.path if journal else "none")
         session = Session(connection, journal, self._limits, self._study, logger)
         thread = threading.Thread(target=session.run, name=f"session-{number}", daemon=True)
         self._sessions[thread] = session
@@ -139,6 +139,17 @@ class Server:
             thread.join(max(0.0, deadline - monotonic()))
             if thread.is_alive():
                 session.report("server: stopped while the scan was being reconstructed; replay its journal")
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=128)
+    except OSError as error:
+        reason = str(error.strerror).partition(" (while")[0]  # the address is named already
+        raise SessionError(
+            f"address {host}:{port}: expected one that is free here, got: {reason}; "
+            "stop what listens there, or choose another"
+        ) from error
 
 
 def _is_loopback(host: str) -> bool:

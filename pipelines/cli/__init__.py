@@ -53,7 +53,11 @@ def options(
     """MRI reconstruction: ISMRMRD readouts in, images out, inline or offline."""
     if debug:
         os.environ[DEBUG_VARIABLE] = "1"
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", handlers=[StderrHandler()])
+    handler = StderrHandler()
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s %(levelname)s %(scan)s%(message)s", defaults={"scan": ""})
+    )
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("reconstream").setLevel(logging.DEBUG if debug else logging.WARNING)
 
 

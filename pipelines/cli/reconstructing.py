@@ -4,6 +4,7 @@ import logging
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from time import perf_counter
 
@@ -93,7 +94,8 @@ def reconstruct_files(
         except (ReconstreamError, OSError) as error:
             _LOGGER.debug("%s failed", outcome.scan, exc_info=error)
             outcome.error = str(error)
-            print(f"reconstream: {outcome.scan}: {error}", file=sys.stderr)
+            where = "" if str(error).startswith(f"{outcome.scan}:") else f"{outcome.scan}: "
+            print(f"reconstream: {where}{error}", file=sys.stderr)
         outcome.seconds = round(perf_counter() - began, 3)
         if not as_json:
             print(*outcome.files, sep="\n", end="\n" if outcome.files else "")
@@ -122,10 +124,13 @@ def _reconstruct_file(
         raise InputError(
             f"--out {out}: expected another directory than the scan's own; its images could replace it"
         )
+    logger = logging.LoggerAdapter(_LOGGER, {"scan": f"{path.name}: "})
     with scan_progress(path.name, path.stat().st_size) as progress:
-        images = reconstruct_scan(recipe, scan.header_xml, progress.reading(scan.items()), study=study)
-        noted = _noted(outcome, progress.receiving(images))
-        outcome.files = write_all(noted, out, path.stem, scan.header_xml, formats)
+        items = progress.reading(scan.items())
+        images = reconstruct_scan(recipe, scan.header_xml, items, study=study, is_live=False, logger=logger)
+        with closing(images):
+            noted = _noted(outcome, progress.receiving(images))
+            outcome.files = write_all(noted, out, path.stem, scan.header_xml, formats)
     outcome.images = progress.n_images
 
 

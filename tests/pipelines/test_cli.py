@@ -163,6 +163,16 @@ def test_after_a_failure_the_other_files_are_reconstructed_and_the_exit_code_tel
     first, second = err.splitlines()
     assert first.startswith("reconstream: broken.h5: ")
     assert second.startswith("reconstream: missing.h5: ")
+    assert second.count("missing.h5") == 1
+
+
+def test_a_log_line_names_its_scan(tmp_path: Path, simulated_file: Path) -> None:
+    scan = open_scan(simulated_file)
+    _noise, *imaging = scan.items()
+    write_scan(Scan(scan.header_xml, lambda: iter(imaging)), tmp_path / "bare.h5")
+    command = [str(Path(sys.executable).with_name("reconstream")), "recon", "bare.h5", *FFT]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "WARNING bare.h5: not noise-whitened" in result.stderr
 
 
 def test_the_noise_of_one_file_serves_the_next_that_depends_on_it(

@@ -4,7 +4,7 @@ import contextvars
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, ClassVar
 
 import ismrmrd
@@ -296,6 +296,21 @@ def test_a_failure_is_raised_though_the_source_is_waiting_for_its_peer() -> None
     with pytest.raises(GadgetError):
         list(run_threaded(recipe_of(Step("FailAt", {"scan_counter": 0})), waiting(), CONTEXT))
     silent.put(None)
+
+
+def test_a_failure_is_raised_only_once_a_file_is_no_longer_read() -> None:
+    read = threading.Event()
+
+    def reading() -> Iterator[Any]:
+        yield readout(0)
+        sleep(0.2)  # inside the library that reads
+        read.set()
+        yield readout(1)
+
+    recipe = recipe_of(Step("FailAt", {"scan_counter": 0}))
+    with pytest.raises(GadgetError):
+        list(run_threaded(recipe, reading(), CONTEXT, is_live=False))
+    assert read.is_set()
 
 
 def test_gadgets_see_the_callers_context_variables() -> None:

@@ -191,9 +191,11 @@ def test_only_loopback_is_listened_on_unless_told() -> None:
         assert RawClient(("127.0.0.1", running.address[1])).socket.close() is None
 
 
-def test_a_port_that_is_taken_is_an_os_error() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
-        Server(port=taken.getsockname()[1])
+def test_a_port_that_is_taken_is_named_with_a_way_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SessionError, match=rf":{port}: .* in use; .* choose another$"):
+            Server(port=port)
 
 
 def test_the_noise_of_one_scan_whitens_the_next_of_its_study(tmp_path: Path) -> None:
