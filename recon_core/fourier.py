@@ -19,7 +19,7 @@ def fft(image: torch.Tensor, axes: Sequence[int] = SPATIAL_AXES) -> torch.Tensor
     if not axes:
         return image
     modulation, centre = _modulation(image, axes)
-    kspace: torch.Tensor = torch.fft.fftn(image * modulation, dim=axes, norm="ortho")
+    kspace: torch.Tensor = torch.fft.fftn(image * modulation, dim=axes)
     return kspace.mul_(modulation * centre)
 
 
@@ -30,7 +30,7 @@ def ifft(kspace: torch.Tensor, axes: Sequence[int] = SPATIAL_AXES) -> torch.Tens
         return kspace
     modulation, centre = _modulation(kspace, axes)
     modulation = modulation.conj_physical()
-    image: torch.Tensor = torch.fft.ifftn(kspace * modulation, dim=axes, norm="ortho")
+    image: torch.Tensor = torch.fft.ifftn(kspace * modulation, dim=axes, norm="forward")
     return image.mul_(modulation * centre.conjugate())
 
 
@@ -56,7 +56,8 @@ def _modulation(array: torch.Tensor, axes: Sequence[int]) -> tuple[torch.Tensor,
     """Phases that shift the other domain, ``exp(2πi r c / n)`` for centre c, and the constant between them.
 
     From ``(k − c)(r − c) = kr − kc − rc + c²`` in the exponent. Multiplying by phases, ±1 for even lengths,
-    takes less time than moving samples about.
+    takes less time than moving samples about. The constant holds the orthonormal scale too: torch scales
+    a single complex64 image of 2048 x 2048 wrongly (2.13, CPU).
     """
     dtype = array.dtype.to_complex()
     modulation = torch.ones((), dtype=dtype, device=array.device)
@@ -66,7 +67,7 @@ def _modulation(array: torch.Tensor, axes: Sequence[int]) -> tuple[torch.Tensor,
         along = _phases(length, dtype, array.device)
         n_axes_behind = -axis - 1 if axis < 0 else array.ndim - axis - 1
         modulation = modulation * along.reshape(-1, *[1] * n_axes_behind)
-        centre *= cmath.exp(-2j * math.pi * (length // 2) ** 2 / length)
+        centre *= cmath.exp(-2j * math.pi * (length // 2) ** 2 / length) / math.sqrt(length)
     return modulation, centre
 
 
