@@ -2,6 +2,7 @@
 
 import logging
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,6 +42,11 @@ class Journal:
                 os.close(descriptor)
             except OSError as error:  # where a network disk tells that it was full
                 self._fail(error)
+
+    def remove(self) -> None:
+        """There is nothing in it to replay."""
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
     def _fail(self, error: OSError) -> None:
         self.close()

@@ -40,6 +40,7 @@ class Session:
         logger: logging.LoggerAdapter[logging.Logger],
     ) -> None:
         self._connection, self._limits, self._study, self._logger = connection, limits, study, logger
+        self._journal = journal
         self._receiver = Receiver(connection, journal, limits.handshake_timeout_s)
         self._sender = Sender(connection, limits.send_timeout_s)
         self._interruption: str | None = None
@@ -53,6 +54,8 @@ class Session:
             self._converse()
             self._sender.close()
             self._answered = True
+            if self._journal and not self.has_begun:
+                self._journal.remove()  # only questions: health checks ask them by the thousand
         except ReconstreamError as error:
             self.report(self._interruption or str(error))
         except Exception as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.client import ask
 from pipelines.journal import Journal
 from pipelines.reconstruction import reconstruct_scan
 from pipelines.replay import journalled_recipe
@@ -68,6 +69,15 @@ def test_sessions_have_journals_of_their_own(tmp_path: Path) -> None:
         for scan in scans:
             answered(server, *scan)
     assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == [b"".join(scan) for scan in scans]
+
+
+def test_a_question_about_the_server_leaves_no_journal(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        host, port = server.address
+        assert ask("health", host=host, port=port) == "ok"
+        answered(server, *wire.scan())
+    (path,) = tmp_path.iterdir()
+    assert path.read_bytes() == b"".join(wire.scan())
 
 
 def test_short_writes_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
