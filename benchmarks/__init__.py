@@ -1,4 +1,4 @@
-"""Speeds as ratios to peers in the same run. Each file answers one question: ``python -m benchmarks.NAME``."""
+"""Speeds as ratios to peers in the same run, one question each file: ``python -m benchmarks.NAME``."""
 
 from pipelines.process import prepare_process
 

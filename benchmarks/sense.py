@@ -14,7 +14,8 @@ import torch
 from benchmarks.bart_cfl import run_bart
 from benchmarks.machine import write_results
 from recon_core.masks import equispaced_lines, poisson_disc
-from recon_core.sense import SenseOperator, cg_sense, wavelet_sense
+from recon_core.sense import cg_sense, wavelet_sense
+from recon_core.sense_operator import SenseOperator
 from recon_core.simulate import simulate_acquisition
 
 N_REPETITIONS = 7

@@ -71,7 +71,7 @@ def test_resize_crops_one_axis_while_it_pads_another() -> None:
 
 def test_one_large_single_precision_image_keeps_its_norm() -> None:
     """torch 2.13 on the CPU scales this very shape wrongly when asked for an orthonormal transform."""
-    image = complex_noise(1, 2048, 2048).to(torch.complex64)
-    kspace = fourier.fft(image)
-    torch.testing.assert_close(kspace.norm(), image.norm())
-    torch.testing.assert_close(fourier.ifft(kspace), image)
+    image = complex_noise(1, 2048, 2048)
+    kspace = fourier.fft(image.to(torch.complex64))
+    torch.testing.assert_close(kspace.to(image.dtype), fourier.fft(image), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(fourier.ifft(kspace).to(image.dtype), image, atol=1e-4, rtol=1e-4)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from recon_core import fourier
 from recon_core.errors import InputError
-from recon_core.sense import SenseOperator, cg_sense, tv_sense, wavelet_sense
+from recon_core.sense import cg_sense, tv_sense, wavelet_sense
+from recon_core.sense_operator import SenseOperator
 from recon_core.solve.power_method import largest_eigenvalue
 from recon_core.solve.total_variation import FiniteDifference
 from recon_core.testing import assert_linear_operator
@@ -72,7 +73,7 @@ def test_sense_is_the_operator_of_sigpy(matrix: tuple[int, int, int]) -> None:
 
 
 def test_normal_operator_takes_many_coils_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recon_core.sense.COIL_BLOCK_ELEMENTS", 2 * 3 * 5 * 4)
+    monkeypatch.setattr("recon_core.sense_operator.COIL_BLOCK_ELEMENTS", 2 * 3 * 5 * 4)
     assert_linear_operator(SenseOperator(noise(2, 5, 3, 5, 4), undersampled((3, 5, 4), "ky")), (2, 3, 5, 4))
 
 
