@@ -10,6 +10,8 @@ import ismrmrd
 import numpy as np
 import numpy.typing as npt
 
+from recon_core.errors import InputError
+
 
 class ImageWriter(ABC):
     """Writes the images of one scan to files named after `stem` in `directory`, replacing what is there.
@@ -61,7 +63,13 @@ class ImageWriter(ABC):
 
     def _temporary(self, ending: str) -> Path:
         """Where to write the file that will be called stem + ending."""
-        self._directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{self._directory}: expected a directory for the images, got: {error.strerror}; "
+                "choose another"
+            ) from error
         final = self._directory / f"{self._stem}{ending}"
         temporary = final.with_name(f".{final.name}.{os.getpid()}.partial")
         self._files[temporary] = final

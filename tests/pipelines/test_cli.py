@@ -153,6 +153,14 @@ def test_a_wrong_argument_is_one_line_on_stderr(
     assert not Path("images").exists()
 
 
+def test_a_directory_that_cannot_be_made_is_named(reconstream: Command, simulated_file: Path) -> None:
+    Path("taken").write_text("")
+    code, _, err = reconstream("recon", simulated_file, *FFT, "--out", "taken")
+    assert code == 1
+    assert is_one_line(err)
+    assert "taken: expected a directory for the images, got: File exists; choose another" in err
+
+
 def test_after_a_failure_the_other_files_are_reconstructed_and_the_exit_code_tells(
     reconstream: Command, simulated_file: Path
 ) -> None:
