@@ -134,11 +134,15 @@ def recipe_from_text(text: str, where: str) -> Recipe:
 
 def recipe_from_file(path: Path) -> Recipe:
     """A recipe of the user's own, named on the command line. Raises RecipeError."""
+    return recipe_from_text(text_of(path), str(path))
+
+
+def text_of(path: Path) -> str:
+    """What stands in a recipe's file, unchecked. Raises RecipeError when it is no text."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"recipe {path}: expected a text file, got: {error}; check the path") from error
-    return recipe_from_text(text, str(path))
 
 
 def _built(recipe: str, number: int, step: Step) -> Gadget:

@@ -66,7 +66,7 @@ def main() -> None:
     sys.excepthook = _report_bug
     prepare_process()
     try:
-        app()
+        typer.main.get_command(app)()  # called itself, `app` would put its own hook in place of ours
     except (ReconstreamError, OSError) as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise

@@ -22,6 +22,7 @@ def send(
     from pipelines import client
     from pipelines.cli.terminal import print_json, scan_progress
     from pipelines.outputs import write_all
+    from pipelines.recipe import text_of
     from pipelines.sources import open_scan
     from recon_core.errors import InputError, SessionError
 
@@ -30,7 +31,7 @@ def send(
     if out.resolve() == file.resolve():
         raise InputError(f"--out {out}: expected another file than the scan itself; choose another name")
     scan = open_scan(file)
-    wanted = Path(recipe).read_text() if Path(recipe).is_file() else recipe
+    wanted = text_of(Path(recipe)) if Path(recipe).is_file() else recipe
     with scan_progress(file.name, file.stat().st_size) as progress:
         items = progress.reading(scan.items())
         images = client.send(scan.header_xml, items, wanted, host=host, port=port)

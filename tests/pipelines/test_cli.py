@@ -214,8 +214,9 @@ def test_images_never_replace_the_scan_or_one_another(reconstream: Command, simu
 
 
 def test_a_bug_is_one_line_too() -> None:
-    code = "import pipelines.cli as c; c.app = lambda: {}['missing']; c.main()"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    code = "import pipelines.cli as c, pipelines.doctor as d; d.examine = lambda *_: {}['missing']; c.main()"
+    command = [sys.executable, "-c", code, "doctor"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert is_one_line(result.stderr)
     assert "internal error: KeyError: 'missing'" in result.stderr
