@@ -69,7 +69,7 @@ def _fill_from(image: KSpaceBuffer, lines: KSpaceBuffer) -> None:
     holes = image.lines[box] & ~lines.lines[box]
     if holes.any():
         lines.averaged()[box][holes] = image.averaged()[box][holes]
-        lines.sampled[box][holes] = image.sampled[box][holes]
+        lines.counts[box][holes] = image.counts[box][holes]
 
 
 def _fully_sampled(lines: KSpaceBuffer) -> torch.Tensor | None:

@@ -24,16 +24,17 @@ class _Window(NamedTuple):
 
 
 class KSpaceBuffer:
-    """Readouts of one image put in their places on the encoded grid; repeated lines are averaged.
+    """Readouts of one image put in their places on the encoded grid; repeated samples are averaged.
 
-    Kept as `(kz, ky, coil, kx)`, so that every readout is one piece of memory.
+    Kept as `(kz, ky, coil, kx)`, so that every readout is one piece of memory. A line may come in pieces
+    along kx, so that each sample has a count of its own.
     """
 
     def __init__(self, encoding: Encoding, n_coils: int) -> None:
         n_x, n_y, n_z = encoding.encoded_matrix
         self.encoding = encoding
         self.data: npt.NDArray[np.complex64] = np.zeros((n_z, n_y, n_coils, n_x), np.complex64)
-        self.sampled: npt.NDArray[np.bool_] = np.zeros((n_z, n_y, n_x), np.bool_)
+        self.counts: npt.NDArray[np.uint16] = np.zeros((n_z, n_y, n_x), np.uint16)
         self.n_averages: npt.NDArray[np.uint16] = np.zeros((n_z, n_y), np.uint16)
         self.notes: dict[str, None] = {}
         self.coil_matrix: torch.Tensor | None = None
@@ -43,12 +44,17 @@ class KSpaceBuffer:
     def n_bytes(encoding: Encoding, n_coils: int) -> int:
         """What a buffer takes in memory."""
         n_x, n_y, n_z = encoding.encoded_matrix
-        return n_z * n_y * (n_x * (8 * n_coils + 1) + HEADER_DTYPE.itemsize + 2)
+        return n_z * n_y * (n_x * (8 * n_coils + 2) + HEADER_DTYPE.itemsize + 2)
 
     @property
     def lines(self) -> npt.NDArray[np.bool_]:
         """`(kz, ky)`: which lines have been acquired."""
         return self.n_averages > 0
+
+    @property
+    def sampled(self) -> npt.NDArray[np.bool_]:
+        """`(kz, ky, kx)`: which samples have been acquired."""
+        return self.counts > 0
 
     def add(self, readouts: Readouts) -> None:
         """Place readouts of one shape. Raises InputError for a line or a sample outside the grid."""
@@ -79,7 +85,9 @@ class KSpaceBuffer:
         if is_suspect:
             self._refuse_non_finite()
         if self.n_averages.max(initial=0) > 1:
-            self.data /= np.maximum(self.n_averages, 1)[:, :, None, None].astype(np.float32)
+            if self.counts.max() > 1:
+                self.data /= np.maximum(self.counts, 1)[:, :, None].astype(np.float32)
+            self.counts = self.sampled.astype(np.uint16)
             self.n_averages = self.lines.astype(np.uint16)
         return self.data
 
@@ -103,7 +111,7 @@ class KSpaceBuffer:
             again = ~is_new
             self.data[z[is_new], y[is_new], :, columns] = samples[is_new]
             self.data[z[again], y[again], :, columns] += samples[again]
-        self.sampled[z, y, columns] = True
+        self.counts[z, y, columns] += 1
         self.n_averages[z, y] += 1
         self._headers.view(_OPAQUE)[z, y] = readouts.headers.view(_OPAQUE)
 

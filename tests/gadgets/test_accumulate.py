@@ -148,6 +148,37 @@ def test_averages_interleaved_line_by_line_count_each_line() -> None:
     assert torch.equal(kspace.data[:, :, N_Y - 2], torch.from_numpy(blocks[0].data[N_Y - 2])[:, None])
 
 
+def pieces() -> list[Readouts]:
+    """KSPACE in two pieces along kx that overlap in the samples 6 to 9, one after the other."""
+    halves = [(slice(0, 10), N_X // 2), (slice(6, N_X), N_X // 2 - 6)]
+    return [
+        with_header(readouts(KSPACE[..., along], last=()), center_sample=centre) for along, centre in halves
+    ]
+
+
+def test_lines_in_pieces_along_kx_are_put_together_sample_by_sample() -> None:
+    (kspace,) = accumulated([joined(*pieces())])
+    assert torch.equal(kspace.data, torch.from_numpy(KSPACE))
+    assert kspace.sampled.all()
+
+
+def test_averages_of_different_windows_count_each_sample() -> None:
+    whole = readouts(3 * KSPACE, last=())
+    echo = with_header(readouts(KSPACE[..., 5:], average=1, last=()), center_sample=N_X // 2 - 5)
+    wide = np.pad(echo.data, ((0, 0), (0, 0), (0, 5)))  # samples of one number, the last five discarded
+    echo = with_header(replace(echo, data=wide), discard_post=5)
+    (kspace,) = accumulated([whole, echo])
+    wanted = np.concatenate([3 * KSPACE[..., :5], 2 * KSPACE[..., 5:]], axis=-1)
+    assert np.allclose(kspace.data.numpy(), wanted)
+
+
+def test_reference_lines_in_pieces_calibrate_like_whole_ones() -> None:
+    both = flagged(joined(*pieces()), slice(None), "IS_PARALLEL_CALIBRATION_AND_IMAGING")
+    (kspace,) = accumulated([both])
+    assert kspace.calibration is not None
+    assert torch.equal(kspace.calibration, torch.from_numpy(KSPACE))
+
+
 def test_averages_can_be_kept_apart() -> None:
     blocks, _ = averages(2)
     scan = encoding((N_X, N_Y, 1), limits={"average": (0, 1, 0)})
