@@ -7,6 +7,7 @@ import io
 import socket
 import statistics
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Any
 
@@ -26,13 +27,18 @@ RECIPE = "cartesian_fft"
 
 def main() -> None:
     scan = wire_scan(simulate_acquisition((256, 256), 8).kspace[:, :, 0].numpy())
+    figures: dict[str, Any] = {}
     with running_server() as server:
         exchange(server.port, scan, RECIPE)
-        figures = {
-            "empty_session_ms": milliseconds([empty_session(server.port) for _ in range(20)]),
-            "after_last_readout": after_last_readout(server, scan),
-            "memory": memory_over_scans(server, scan),
-        }
+        figures["empty_session_ms"] = milliseconds([empty_session(server.port) for _ in range(20)])
+    figures["reconstruction_ms"] = milliseconds(offline_seconds(scan))
+    for n_clients in (1, 8):
+        with running_server() as server:
+            exchange(server.port, scan, RECIPE)
+            figures[f"{n_clients} at once"] = {
+                "last_readout_to_image_ms": after_last_readout(server, scan, n_clients),
+                "resident_mb": memory_over_scans(server, scan, n_clients),
+            }
     write_results("serving", figures)
 
 
@@ -45,23 +51,27 @@ def empty_session(port: int) -> float:
         return perf_counter() - begin
 
 
-def after_last_readout(server: ServerProcess, scan: WireScan) -> dict[str, float]:
-    """From the last readout sent to the image received, and the same reconstruction without a server."""
-    waits = []
-    for _ in range(20):
-        with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            messages = iter(MessageReader(chunks_of(connection.recv_into)))
-            stride = len(scan.data) // scan.n_readouts
-            connection.sendall(scan.message_bytes(RECIPE) + scan.data[:-stride])
-            begin = perf_counter()
-            connection.sendall(scan.data[-stride:])
-            next(messages)
-            waits.append(perf_counter() - begin)
-            connection.sendall(struct.pack("<H", MessageId.CLOSE))
-            next(messages)
+def after_last_readout(server: ServerProcess, scan: WireScan, n_clients: int) -> float:
+    """From the last readout sent to the image received, the median over all clients."""
+    with ThreadPoolExecutor(n_clients) as clients:
+        waits = list(clients.map(lambda _: wait_after_last(server.port, scan), range(24)))
     server.forget_journals()
-    return {"server_ms": milliseconds(waits), "reconstruction_ms": milliseconds(offline_seconds(scan))}
+    return milliseconds(waits)
+
+
+def wait_after_last(port: int, scan: WireScan) -> float:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        messages = iter(MessageReader(chunks_of(connection.recv_into)))
+        stride = len(scan.data) // scan.n_readouts
+        connection.sendall(scan.message_bytes(RECIPE) + scan.data[:-stride])
+        begin = perf_counter()
+        connection.sendall(scan.data[-stride:])
+        next(messages)
+        seconds = perf_counter() - begin
+        connection.sendall(struct.pack("<H", MessageId.CLOSE))
+        next(messages)
+        return seconds
 
 
 def offline_seconds(scan: WireScan) -> list[float]:
@@ -76,14 +86,15 @@ def offline_seconds(scan: WireScan) -> list[float]:
     return seconds
 
 
-def memory_over_scans(server: ServerProcess, scan: WireScan) -> dict[str, Any]:
-    """Resident memory after 10, 50 and 100 scans."""
+def memory_over_scans(server: ServerProcess, scan: WireScan, n_clients: int) -> dict[str, float]:
+    """Resident memory after so many scans, `n_clients` at a time."""
     resident = {}
-    for number in range(1, 101):
-        exchange(server.port, scan, RECIPE)
-        server.forget_journals()
-        if number in (10, 50, 100):
-            resident[f"mb_after_{number}_scans"] = round(server.resident_mb(), 1)
+    with ThreadPoolExecutor(n_clients) as clients:
+        for n_scans in range(n_clients, 105, n_clients):
+            list(clients.map(lambda _: exchange(server.port, scan, RECIPE), range(n_clients)))
+            server.forget_journals()
+            if n_scans // n_clients in (2, 52 // n_clients, 104 // n_clients):
+                resident[f"after {n_scans} scans"] = round(server.resident_mb(), 1)
     return resident
 
 
