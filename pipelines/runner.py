@@ -1,6 +1,7 @@
 """Runs a recipe's gadgets over a stream: chained in tests, each in its own thread when serving."""
 
 import contextvars
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -43,31 +44,50 @@ def run_threaded(
         line.stop()
 
 
-class _ScanCounter:
-    """The scan counter a gadget has come to, for its error messages."""
+class _Progress:
+    """How far a gadget has come in the scan, for its error messages."""
 
     def __init__(self) -> None:
+        self.first: int | None = None
         self.last: int | None = None
+        self.has_ended = False
 
     def note(self, item: Any) -> None:
         if isinstance(item, Readouts):
-            self.last = int(item.headers["scan_counter"][-1])
+            self.first, self.last = (int(item.headers["scan_counter"][at]) for at in (0, -1))
         elif isinstance(item, ismrmrd.Acquisition):
-            self.last = int(item.scan_counter)
+            self.first = self.last = int(item.scan_counter)
         elif (header := getattr(item, "header", None)) is not None:
-            self.last = int(header["scan_counter"])
+            self.first = self.last = int(header["scan_counter"])
+
+    def __str__(self) -> str:
+        if self.last is None:
+            return "before any readout"
+        if self.has_ended:
+            return f"at the end, after scan counter {self.last}"
+        if self.first == self.last:
+            return f"at scan counter {self.last}"
+        return f"in scan counters {self.first} to {self.last}"  # where blocks are cut is chance
+
+
+def _gadget_error(recipe: str, gadget: str, progress: _Progress, reason: str) -> GadgetError:
+    """Where the reason names its readout itself, that is the place, however the stream was cut."""
+    if named := re.search(r"\bscan counter (\d+)", reason):
+        return GadgetError(recipe, gadget, int(named[1]), "", reason)
+    return GadgetError(recipe, gadget, progress.last, str(progress), reason)
 
 
 def _guarded(recipe: str, gadget: Gadget, items: Iterator[Any], context: Context) -> Iterator[Any]:
     """The gadget's output; any failure but those that came from upstream leaves as GadgetError."""
-    counter = _ScanCounter()
+    progress = _Progress()
     upstream: list[BaseException] = []
 
     def noted() -> Iterator[Any]:
         try:
             for item in items:
-                counter.note(item)
+                progress.note(item)
                 yield item
+            progress.has_ended = True
         except BaseException as error:
             upstream.append(error)
             raise
@@ -81,7 +101,7 @@ def _guarded(recipe: str, gadget: Gadget, items: Iterator[Any], context: Context
         if not isinstance(error, ReconstreamError):
             context.logger.exception("%s failed", name)
             reason = f"{type(error).__name__}: {error}"
-        raise GadgetError(recipe, name, counter.last, reason) from error
+        raise _gadget_error(recipe, name, progress, reason) from error
     for _ in items:  # a gadget that ends early must not hold up, or lose, what is not its own
         pass
 

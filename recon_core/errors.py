@@ -38,11 +38,11 @@ class GadgetError(ReconstreamError):
     """A gadget failed while a recipe was running."""
 
     def __init__(
-        self, recipe: str, gadget: str, scan_counter: int | None, reason: BaseException | str
+        self, recipe: str, gadget: str, scan_counter: int | None, where: str, reason: BaseException | str
     ) -> None:
         self.recipe, self.gadget, self.scan_counter = recipe, gadget, scan_counter
-        where = "before any readout" if scan_counter is None else f"at scan counter {scan_counter}"
-        super().__init__(f"recipe '{recipe}', gadget {gadget}, {where}: {reason}")
+        reason = str(reason).removeprefix(f"{gadget}: ")  # many begin with the gadget's name themselves
+        super().__init__(f"recipe '{recipe}', gadget {gadget}{where and f', {where}'}: {reason}")
 
 
 class SessionError(ReconstreamError):

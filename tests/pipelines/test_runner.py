@@ -68,7 +68,7 @@ class Hold(Gadget, frozen=True):
 
 
 class FailAt(Gadget, frozen=True):
-    """Fails on the readout with this scan counter."""
+    """Fails on the block whose last readout has this scan counter; at the end for -1."""
 
     accepts = Readouts
     emits = Readouts
@@ -79,6 +79,21 @@ class FailAt(Gadget, frozen=True):
         for readouts in items:
             if readouts.headers["scan_counter"][-1] == self.scan_counter:
                 raise InputError("coils: expected 8, got 7; check") if self.expected else KeyError("lost")
+            yield readouts
+        if self.scan_counter == -1:
+            raise InputError("incomplete")
+
+
+class FailOn(Gadget, frozen=True):
+    """Fails on readout 5, and says so itself."""
+
+    accepts = Readouts
+    emits = Readouts
+
+    def __call__(self, items: Iterable[Readouts], context: Context) -> Iterator[Readouts]:
+        for readouts in items:
+            if 5 in readouts.headers["scan_counter"]:
+                raise InputError("FailOn: expected 4, got 5 at scan counter 5; check")
             yield readouts
 
 
@@ -112,7 +127,7 @@ class Image(Gadget, frozen=True):
         yield from items
 
 
-GADGETS = {cls.__name__: cls for cls in (Number, Pair, Hold, FailAt, FirstOnly, OneByOne, Image)}
+GADGETS = {cls.__name__: cls for cls in (Number, Pair, Hold, FailAt, FailOn, FirstOnly, OneByOne, Image)}
 
 
 @pytest.fixture(autouse=True)
@@ -248,6 +263,35 @@ def test_a_failure_names_recipe_gadget_and_scan_counter(runner: Run) -> None:
         "recipe 'tiny', gadget FailAt, at scan counter 7: coils: expected 8, got 7; check"
     )
     assert isinstance(caught.value.__cause__, InputError)
+
+
+def block(first: int, last: int) -> Readouts:
+    blocks = [readout(n) for n in range(first, last + 1)]
+    return Readouts(
+        headers=np.concatenate([one.headers for one in blocks]),
+        data=np.concatenate([one.data for one in blocks]),
+        trajectory=np.concatenate([one.trajectory for one in blocks]),
+    )
+
+
+@pytest.mark.parametrize("cut", [[(1, 9)], [(1, 3), (4, 7), (8, 9)], [(n, n) for n in range(1, 10)]])
+def test_a_failure_that_names_its_readout_is_the_same_however_the_stream_is_cut(
+    cut: list[tuple[int, int]],
+) -> None:
+    with pytest.raises(GadgetError) as caught:
+        list(run(recipe_of(Step("FailOn")), (block(*ends) for ends in cut), CONTEXT))
+    assert caught.value.scan_counter == 5
+    assert str(caught.value) == "recipe 'tiny', gadget FailOn: expected 4, got 5 at scan counter 5; check"
+
+
+def test_a_failure_in_a_block_names_the_readouts_it_may_lie_in() -> None:
+    with pytest.raises(GadgetError, match="gadget FailAt, in scan counters 3 to 6: coils"):
+        list(run(recipe_of(Step("FailAt", {"scan_counter": 6})), [block(1, 2), block(3, 6)], CONTEXT))
+
+
+def test_a_failure_at_the_end_names_the_last_readout() -> None:
+    with pytest.raises(GadgetError, match="gadget FailAt, at the end, after scan counter 4: incomplete"):
+        list(run(recipe_of(Step("FailAt", {"scan_counter": -1})), [block(1, 4)], CONTEXT))
 
 
 @pytest.mark.parametrize("runner", [run, run_threaded])
