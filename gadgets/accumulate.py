@@ -44,6 +44,7 @@ class Accumulate(Gadget, frozen=True):
 
     Dropped: readouts flagged as noise, navigation, phase correction, feedback, dummy, surface coil correction
     or phase stabilisation. The coil matrix is applied to the finished k-space.
+    An image whose samples are all zero is noted.
 
     Raises InputError for a trajectory that is not Cartesian, a counter outside its limits, a channel or
     sample count that changes, NaN or Inf, more memory than `max_bytes`, and no imaging readouts.

@@ -40,4 +40,4 @@ class AutoReconstruction(Gadget, frozen=True):
             except CalibrationError as error:
                 note = f"{undersampling_note(kspace)} ({error})"
                 context.logger.warning(note)
-                yield fourier_image(kspace, "adaptive", note)
+                yield fourier_image(kspace, "low_resolution", note)

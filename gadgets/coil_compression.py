@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from gadgets.calibration import PerSlice, calibration_of
+from gadgets.calibration import PerSlice, calibration_of, is_silent
 from gadgets.gadget import Context, Gadget
 from gadgets.records import KSpace
 from recon_core.coils.compression import apply_coil_matrix, geometric_compression, svd_compression
@@ -38,6 +38,10 @@ class CoilCompression(Gadget, frozen=True):
         for kspace in items:
             if len(kspace.data) <= self.n_coils:
                 yield kspace
+                continue
+            if is_silent(kspace):
+                calibration = kspace.calibration[: self.n_coils] if kspace.calibration is not None else None
+                yield replace(kspace, data=kspace.data[: self.n_coils], calibration=calibration)
                 continue
             calibration = _central_lines(calibration_of(kspace))
             n_x = kspace.data.shape[-1]

@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-from gadgets.calibration import PerSlice, calibration_of
+from gadgets.calibration import PerSlice, calibration_of, is_silent
 from gadgets.gadget import Context, Gadget
 from gadgets.records import CalibratedKSpace, KSpace
 from recon_core.coils.espirit import espirit
@@ -15,7 +15,7 @@ from recon_core.fourier import resize
 class CoilMaps(Gadget, frozen=True):
     """Coil maps by ESPIRiT, from the reference lines or the fully sampled centre of the data.
 
-    A slice keeps its maps as long as its calibration data stay the same.
+    A slice keeps its maps as long as its calibration data stay the same; without any signal they are zero.
     Uecker et al. 2014, doi:10.1002/mrm.24751.
     """
 
@@ -43,6 +43,8 @@ class CoilMaps(Gadget, frozen=True):
 
 def with_coil_maps(kspace: KSpace, gadget: CoilMaps, known: PerSlice[torch.Tensor]) -> CalibratedKSpace:
     """The k-space with maps computed as `gadget` says, or those `known` for its calibration data."""
+    if is_silent(kspace):
+        return _with_maps(kspace, kspace.data.new_zeros(gadget.n_maps, *kspace.data.shape))
     calibration = calibration_of(kspace)
     width = [min(length, gadget.calibration_width) for length in calibration.shape[1:]]
     centre = resize(calibration, width)
@@ -59,7 +61,10 @@ def with_coil_maps(kspace: KSpace, gadget: CoilMaps, known: PerSlice[torch.Tenso
             backend=gadget.backend,
         ).maps
 
-    coil_maps = known.get(kspace, centre, compute, n_z, n_y, n_x)
+    return _with_maps(kspace, known.get(kspace, centre, compute, n_z, n_y, n_x))
+
+
+def _with_maps(kspace: KSpace, coil_maps: torch.Tensor) -> CalibratedKSpace:
     return CalibratedKSpace(
         data=kspace.data,
         sampled=kspace.sampled,

@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 import torch
 
-from gadgets.calibration import PerSlice, calibration_of
-from gadgets.fourier_reconstruction import Combination, fourier_image, undersampling_note
+from gadgets.calibration import PerSlice, calibration_of, is_silent
+from gadgets.fourier_reconstruction import Combination, combined, fourier_image, undersampling_note
 from gadgets.gadget import Context, Gadget
 from gadgets.reconstructed import reconstructed
 from gadgets.records import ImageSeries, KSpace
-from recon_core.coils.combine import rss
 from recon_core.coils.low_resolution import low_resolution_maps
 from recon_core.errors import InputError
 from recon_core.fourier import ifft, resize
@@ -21,10 +20,10 @@ from recon_core.lattice import is_nearly_regular, regular_acceleration
 class Grappa(Gadget, frozen=True):
     """Parallel imaging of regularly undersampled k-space, its missing lines calculated from their neighbours.
 
-    Combined adaptively, weights and coil maps become one set of unmixing coefficients in image space; without
-    combination, or with `rss`, k-space is filled. A slice keeps its weights as long as its calibration data
-    stay the same. Fully sampled k-space is Fourier-transformed. Lines missing from the header's pattern are
-    zeros.
+    Combined with `low_resolution` maps, weights and maps become one set of unmixing coefficients in image
+    space; otherwise k-space is filled, then combined as in `FourierReconstruction`. A slice keeps its weights
+    as long as its calibration data stay the same. Fully sampled k-space is Fourier-transformed. Lines missing
+    from the header's pattern are zeros.
 
     Raises CalibrationError for too few calibration lines, InputError for irregular sampling.
     Griswold et al. 2002, doi:10.1002/mrm.10171; Breuer et al. 2009, doi:10.1002/mrm.22066.
@@ -39,8 +38,8 @@ class Grappa(Gadget, frozen=True):
     """Tikhonov weight, relative to the mean power of a calibration sample."""
     calibration_width: int = 64
     """Samples along kx of the calibration lines that weights are fitted to."""
-    combine: Combination = "adaptive"
-    """`adaptive` (complex, matched to coil maps), `rss` (root of the sum of squares, real) or `none`."""
+    combine: Combination = "low_resolution"
+    """`low_resolution` or `adaptive` (complex), `rss` (root of the sum of squares, real) or `none`."""
 
     def __call__(self, items: Iterable[KSpace], context: Context) -> Iterator[ImageSeries]:
         known: PerSlice[GrappaCalibration] = PerSlice()
@@ -49,7 +48,7 @@ class Grappa(Gadget, frozen=True):
 
 
 class GrappaCalibration(NamedTuple):
-    """What is computed once for a slice: weights and, to combine adaptively, their unmixing coefficients."""
+    """What is computed once for a slice: weights and, to combine at once, their unmixing coefficients."""
 
     weights: GrappaWeights
     coefficients: torch.Tensor | None
@@ -59,14 +58,14 @@ def grappa_image(kspace: KSpace, gadget: Grappa, known: PerSlice[GrappaCalibrati
     """The image as `gadget` says, with the weights `known` for its calibration data."""
     lines = kspace.sampled.any(-1)
     acceleration = regular_acceleration(lines) or _with_holes(kspace, lines)
+    if acceleration == (1, 1) or is_silent(kspace):
+        note = undersampling_note(kspace)
+        return fourier_image(kspace, gadget.combine, *([note] if note else []))
     if acceleration is None:
         raise InputError(
             f"Grappa: expected every R-th line of k-space, got {int(lines.sum())} of {lines.numel()} lines "
             "at irregular distances; use the recipe cartesian_wavelet"
         )
-    if acceleration == (1, 1):
-        note = undersampling_note(kspace)
-        return fourier_image(kspace, gadget.combine, *([note] if note else []))
     reference = calibration_of(kspace)
     _, n_z, n_y, n_x = kspace.data.shape
 
@@ -75,7 +74,7 @@ def grappa_image(kspace: KSpace, gadget: Grappa, known: PerSlice[GrappaCalibrati
         weights = grappa_weights(
             centre, acceleration, kernel=gadget.kernel, regularisation=gadget.regularisation
         )
-        if gadget.combine != "adaptive":
+        if gadget.combine != "low_resolution":
             return GrappaCalibration(weights, None)
         return GrappaCalibration(weights, unmixing(weights, low_resolution_maps(reference, (n_z, n_y, n_x))))
 
@@ -83,8 +82,7 @@ def grappa_image(kspace: KSpace, gadget: Grappa, known: PerSlice[GrappaCalibrati
     if coefficients is not None:
         image = unmix(coefficients, kspace.data, lines, acceleration)[None]
     else:
-        coil_images = ifft(apply_grappa(weights, kspace.data, lines))
-        image = rss(coil_images)[None] if gadget.combine == "rss" else coil_images
+        image = combined(ifft(apply_grappa(weights, kspace.data, lines)), gadget.combine)
     rates = f"{acceleration[0]} x {acceleration[1]} (kz x ky)"
     return reconstructed(kspace, image, f"GRAPPA {rates}, calibrated on {tuple(reference.shape[1:])} samples")
 

@@ -42,7 +42,7 @@ class ImageType(Gadget, frozen=True):
             if not series.data.is_complex():
                 raise InputError(
                     f"ImageType: expected complex images to take the {self.part} of, got real ones; "
-                    "combine coils with 'adaptive' instead of 'rss', or put ImageType first"
+                    "combine coils with 'low_resolution' instead of 'rss', or put ImageType first"
                 )
             yield replace(series, data=_part(series.data, self.part), image_type=_MRD_TYPES[self.part])
 

@@ -27,6 +27,8 @@ NOT_FOR_IMAGES = (
 COMPLETING = ("LAST_IN_SLICE", "LAST_IN_REPETITION", "LAST_IN_MEASUREMENT")
 NO_FLAG_NOTE = "no last-in-slice flag: reconstructed when the stream ended"
 
+NO_SIGNAL_NOTE = "no signal: the image is black"
+
 
 class ImagesInProgress:
     """Sorts readouts into one k-space per image and gives each out when it is complete."""
@@ -180,6 +182,9 @@ class ImagesInProgress:
             self._context.logger.warning(note)
             image.notes[note] = None
         data = image.recombined().to(self._context.device)
+        if not image.data[:, :, 0].any() and not image.data.any():
+            self._context.logger.warning(NO_SIGNAL_NOTE)
+            image.notes[NO_SIGNAL_NOTE] = None
         calibration = self._calibration.take(key, image, self._begun)
         self._n_images += 1
         return KSpace(

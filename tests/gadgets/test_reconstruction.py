@@ -21,6 +21,8 @@ from gadgets.records import ImageSeries, KSpace
 from gadgets.remove_oversampling import RemoveOversampling
 from gadgets.sense import Sense
 from gadgets.wavelet_sense import WaveletSense
+from recon_core.coils.combine import adaptive_combine, rss, sense_combine
+from recon_core.coils.low_resolution import low_resolution_maps
 from recon_core.errors import CalibrationError, InputError
 from recon_core.fourier import fft, ifft, resize
 from recon_core.masks import random_lines
@@ -38,13 +40,18 @@ from tests.gadgets.small_scan import (
 N = 64
 KSPACE, TRUTH = head_kspace(8, (N, N))
 ENCODING = encoding((N, N, 1))
+EVERY_SECOND = sorted({*range(0, N, 2), *range(20, 44)})
+IRREGULAR = random_lines((N, 1), 2.5, n_calibration=14)[:, 0].nonzero().flatten().tolist()
 
 
 def kspace_of(
-    lines: list[int] | None = None, scan: Context | None = None, reference: range = range(0)
+    lines: list[int] | None = None,
+    scan: Context | None = None,
+    reference: range = range(0),
+    data: torch.Tensor = KSPACE,
 ) -> KSpace:
     """The lines accumulated; those in `reference` flagged as calibration and imaging."""
-    block = readouts(KSPACE.numpy(), None if lines is None else [(0, y) for y in lines])
+    block = readouts(data.numpy(), None if lines is None else [(0, y) for y in lines])
     y = block.headers["idx"]["kspace_encode_step_1"]
     block = flagged(block, np.isin(y, list(reference)), "IS_PARALLEL_CALIBRATION_AND_IMAGING")
     (kspace,) = Accumulate()([block], scan or context(ENCODING))
@@ -96,13 +103,27 @@ def test_an_asymmetric_echo_stays_unsampled_when_oversampling_is_removed() -> No
 # Reconstructions
 
 
-@pytest.mark.parametrize("combine", ["adaptive", "rss"])
+@pytest.mark.parametrize("combine", ["low_resolution", "adaptive", "rss"])
 def test_fourier_gives_back_a_fully_sampled_object(combine: Any) -> None:
     image = image_of(kspace_of(), FourierReconstruction(combine=combine))
     assert error(image) < 0.02
     assert image.notes == ()
     is_complex = image.image_type == ismrmrd.IMTYPE_COMPLEX
-    assert image.data.is_complex() == is_complex == (combine == "adaptive")
+    assert image.data.is_complex() == is_complex == (combine != "rss")
+
+
+def test_combinations_are_what_they_are_called() -> None:
+    coil_images = ifft(KSPACE)
+    maps = low_resolution_maps(KSPACE, (1, N, N))
+    wanted = {
+        "low_resolution": sense_combine(coil_images, maps),
+        "adaptive": adaptive_combine(coil_images),
+        "rss": rss(coil_images),
+    }
+    for combine, combined in wanted.items():
+        image = image_of(kspace_of(), FourierReconstruction(combine=combine))  # type: ignore[arg-type]
+        assert torch.allclose(image.data[0], combined, atol=1e-6)
+    assert nrmse(wanted["adaptive"], wanted["low_resolution"]) > 1e-3
 
 
 def test_fourier_without_combination_gives_every_coil() -> None:
@@ -110,10 +131,43 @@ def test_fourier_without_combination_gives_every_coil() -> None:
     assert torch.allclose(image.data, ifft(KSPACE), atol=1e-6)
 
 
-@pytest.mark.parametrize("gadget", [FourierReconstruction(), Grappa(), AutoReconstruction()])
-def test_a_slice_without_signal_is_black_not_an_error(gadget: Gadget) -> None:
-    (kspace,) = Accumulate()([readouts(np.zeros(KSPACE.shape))], context(ENCODING))
-    assert torch.equal(image_of(kspace, gadget).data, torch.zeros(1, 1, N, N, dtype=torch.complex64))
+SAMPLING = {
+    "full": (None, range(0)),
+    "regular": (EVERY_SECOND, range(20, 44)),
+    "no reference": (list(range(0, N, 2)), range(0)),
+    "irregular": (IRREGULAR, range(0)),
+}
+
+
+@pytest.mark.parametrize("pattern", SAMPLING)
+@pytest.mark.parametrize(
+    "chain",
+    [
+        [FourierReconstruction()],
+        [FourierReconstruction(combine="adaptive")],
+        [Grappa()],
+        [CoilMaps(), Sense()],
+        [CoilMaps(backend="sigpy", threshold=0.02), Sense(backend="sigpy")],
+        [CoilMaps(), WaveletSense()],
+        [CoilMaps(backend="sigpy", threshold=0.02), WaveletSense(backend="sigpy")],
+        [CoilCompression(n_coils=4), CoilMaps(), Sense()],
+        [CoilCompression(n_coils=4, method="svd"), Grappa()],
+        [AutoReconstruction()],
+    ],
+    ids=lambda chain: "-".join(type(gadget).__name__ for gadget in chain),
+)
+def test_a_slice_without_signal_is_black_and_noted_not_an_error(chain: list[Gadget], pattern: str) -> None:
+    lines, reference = SAMPLING[pattern]
+    silence = kspace_of(lines, reference=reference, data=torch.zeros_like(KSPACE))
+    image = image_of(silence, *chain)
+    assert torch.equal(image.data, torch.zeros(1, 1, N, N, dtype=torch.complex64))
+    assert "no signal: the image is black" in image.notes
+
+
+def test_a_silent_slice_says_nothing_of_aliasing() -> None:
+    silence = kspace_of(list(range(0, N, 2)), data=torch.zeros_like(KSPACE))
+    for gadget in (FourierReconstruction(), Grappa(), AutoReconstruction()):
+        assert image_of(silence, gadget).notes == ("no signal: the image is black",)
 
 
 def test_undersampling_without_unfolding_is_noted() -> None:
@@ -121,13 +175,11 @@ def test_undersampling_without_unfolding_is_noted() -> None:
     assert image.notes[-1] == "undersampled 1 x 2 times (kz x ky) and zero-filled: expect aliasing"
 
 
-EVERY_SECOND = sorted({*range(0, N, 2), *range(20, 44)})
-
-
 @pytest.mark.parametrize(
     "chain",
     [
         [Grappa()],
+        [Grappa(combine="adaptive")],
         [Grappa(combine="rss")],
         [CoilCompression(n_coils=6), Grappa()],
         [CoilCompression(n_coils=6, method="svd"), Grappa()],
@@ -135,7 +187,7 @@ EVERY_SECOND = sorted({*range(0, N, 2), *range(20, 44)})
         [CoilMaps(), WaveletSense()],
         [AutoReconstruction()],
     ],
-    ids=["grappa", "grappa-rss", "gcc-grappa", "svd-grappa", "sense", "wavelet", "auto"],
+    ids=["grappa", "grappa-adaptive", "grappa-rss", "gcc-grappa", "svd-grappa", "sense", "wavelet", "auto"],
 )
 def test_every_second_line_with_reference_lines_gives_back_the_object(chain: list[Gadget]) -> None:
     scan = context(encoding((N, N, 1), acceleration=(2, 1)))
@@ -188,7 +240,7 @@ def test_calibration_is_computed_once_for_repetitions_that_share_it(monkeypatch:
     [
         (list(range(N)), "Fourier"),
         (EVERY_SECOND, "GRAPPA 1 x 2"),
-        (random_lines((N, 1), 2.5, n_calibration=14)[:, 0].nonzero().flatten().tolist(), "wavelet SENSE"),
+        (IRREGULAR, "wavelet SENSE"),
     ],
     ids=["full", "regular", "irregular"],
 )
