@@ -10,16 +10,20 @@ from ismrmrd.hdf5 import acquisition_dtype, waveform_dtype, waveform_header_dtyp
 
 from gadgets.records import Readouts
 from pipelines.sources import Scan
+from recon_core.errors import InputError
 
 _CHUNK_ROWS = 64
 
 
 def write_scan(scan: Scan, path: Path) -> None:
-    """Write header, acquisitions and waveforms to group ``dataset``; the file appears when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write header, acquisitions and waveforms to group ``dataset``; the file appears when it is whole.
+
+    Raises InputError when no file can be made there.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    created = _created(temporary, path)
     try:
-        with h5py.File(temporary, "w") as file:
+        with created as file:
             group = file.create_group("dataset")
             group["xml"] = np.array([scan.header_xml], h5py.special_dtype(vlen=bytes))
             for item in scan.items():
@@ -30,6 +34,16 @@ def write_scan(scan: Scan, path: Path) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _created(temporary: Path, path: Path) -> h5py.File:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return h5py.File(temporary, "w")
+    except OSError as error:
+        raise InputError(
+            f"{path}: expected a place to write a file, got: {error.strerror or error}; choose another"
+        ) from error
 
 
 def _append(group: h5py.Group, name: str, rows: np.ndarray[tuple[int], np.dtype[np.void]]) -> None:

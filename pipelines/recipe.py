@@ -7,7 +7,7 @@ from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import ismrmrd
 import msgspec
@@ -84,7 +84,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True,
                 uses = ", ".join(step.use for step in steps)
                 raise RecipeError(
                     f"recipe '{self.name}', parameter '{key}': expected Gadget.parameter "
-                    f"with a gadget of this recipe ({uses}); correct the name"
+                    f"with a gadget of this recipe ({uses}); correct the name, or choose the recipe that "
+                    "uses the gadget by name to tune it"
                 )
             for i in numbers:
                 steps[i] = Step(use, {**steps[i].parameters, parameter: value})
@@ -96,7 +97,10 @@ def recipe_from_toml(text: str, where: str) -> Recipe:
     try:
         recipe = msgspec.convert(tomllib.loads(text), Recipe)
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
-        raise RecipeError(f"recipe {where}: expected name, about and [[gadget]] tables; {error}") from error
+        raise RecipeError(
+            f"recipe {where}: expected name, about and [[gadget]] tables, got: {error}; "
+            "`reconstream recipes show cartesian_fft` is an example"
+        ) from error
     _ = recipe.gadgets
     return recipe
 
@@ -155,11 +159,30 @@ def _built(recipe: str, number: int, step: Step) -> Gadget:
     try:
         return msgspec.convert(step.parameters, known[step.use], strict=False)
     except msgspec.ValidationError as error:
-        names = ", ".join(known[step.use].__struct_fields__) or "none"
+        wrong = _wrong_parameter(known[step.use], step.parameters) or str(error)
         raise RecipeError(
-            f"recipe '{recipe}', gadget {number} ({step.use}): {error}; its parameters are: {names} "
-            f"(`reconstream gadgets show {step.use}`)"
+            f"recipe '{recipe}', gadget {number} ({step.use}): {wrong}; "
+            f"`reconstream gadgets show {step.use}` explains them"
         ) from error
+
+
+def _wrong_parameter(gadget: type[Gadget], parameters: Mapping[str, Any]) -> str:
+    """What was expected and what came instead, of the first parameter that is wrong."""
+    types = {field.name: field.type for field in msgspec.structs.fields(gadget)}
+    for name, value in parameters.items():
+        if name not in types:
+            return f"expected parameters of {', '.join(types) or 'no name'}, got '{name}'"
+        try:
+            msgspec.convert(value, types[name], strict=False)
+        except msgspec.ValidationError:
+            return f"expected {name} to be {_in_words(types[name])}, got {value!r}"
+    return ""
+
+
+def _in_words(expected: Any) -> str:
+    if get_origin(expected) is Literal:
+        return f"one of {', '.join(map(str, get_args(expected)))}"
+    return expected.__name__ if isinstance(expected, type) else str(expected).replace("typing.", "")
 
 
 def _check_types(recipe: str, gadgets: Sequence[Gadget], start: Start, makes_images: bool) -> None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from importlib.metadata import version
 from types import TracebackType
 from typing import Annotated
 
@@ -43,11 +44,20 @@ app.command()(demo)
 DEBUG_VARIABLE = "RECONSTREAM_DEBUG"
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"reconstream {version('reconstream')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[
         bool,
         typer.Option("--debug", envvar=DEBUG_VARIABLE, help="Log everything, and show where errors arose."),
+    ] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """MRI reconstruction: ISMRMRD readouts in, images out, inline or offline."""

@@ -1,6 +1,7 @@
 """`reconstream recipes`: list, show and check recipes."""
 
 import json
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,13 +40,23 @@ def check(
 ) -> None:
     """Check names, parameters and that each gadget can take what the ones before it give."""
     from pipelines.cli.reconstructing import chosen_recipe
+    from recon_core.errors import RecipeError
 
+    is_good = True
     for name in recipes:
-        recipe = chosen_recipe(name)
-        _ = recipe.gadgets
+        try:
+            recipe = chosen_recipe(name)
+            _ = recipe.gadgets
+        except RecipeError as error:
+            where = "" if name in str(error) else f"{name}: "
+            print(f"reconstream: {where}{error}", file=sys.stderr)
+            is_good = False
+            continue
         for note in recipe.notes:
             print(f"{name}: note: {note}")
         print(f"{name}: good, {len(recipe.steps)} gadgets: {' → '.join(s.use for s in recipe.steps)}")
+    if not is_good:
+        raise typer.Exit(1)
 
 
 def _toml(recipe: "Recipe") -> str:

@@ -31,7 +31,7 @@ def import_scan(source: Path | str, destination: Path | str, kind: str | None = 
     source, destination = Path(source), Path(destination)
     kind = kind or kind_of(source)
     if kind not in IMPORTERS:
-        raise InputError(f"kind: expected one of {', '.join(IMPORTERS)}, got {kind!r}; choose one of them")
+        raise InputError(f"--kind: expected one of {', '.join(IMPORTERS)}, got {kind!r}; choose one of them")
     known = list(inspect.signature(IMPORTERS[kind]).parameters)[1:]
     if unknown := sorted(set(options) - set(known)):
         raise InputError(
@@ -71,5 +71,5 @@ def kind_of(path: Path) -> str:
         return "siemens"
     raise InputError(
         f"{path}: expected a file of {', '.join(IMPORTERS)}, got one that begins with {start!r}; "
-        "say which kind it is"
+        "name its kind with --kind"
     )

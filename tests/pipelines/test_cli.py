@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
@@ -135,8 +136,11 @@ def test_set_changes_a_parameter(reconstream: Command, simulated_file: Path) -> 
         (("--recipe", "no_such"), "expected a TOML or XML file, or one of auto, cartesian_fft"),
         (("--recipe", "../../etc/passwd"), "expected a TOML or XML file, or one of auto, cartesian_fft"),
         ((*FFT, "--set", "ImageType.part"), "expected Gadget.param=value"),
-        ((*FFT, "--set", "ImageType.no_such=1"), "its parameters are: part"),
-        ((*FFT, "--set", "ImageType.part=loud"), "Invalid enum value 'loud'"),
+        ((*FFT, "--set", "ImageType.no_such=1"), "expected parameters of part, got 'no_such'"),
+        (
+            (*FFT, "--set", "ImageType.part=loud"),
+            "expected part to be one of magnitude, phase, real, imaginary, complex, got 'loud'",
+        ),
         ((*FFT, "--set", "Invisible.part=1"), "a gadget of this recipe"),
         ((*FFT, "--format", "mrd,bmp"), "expected some of mrd, stream, png, nifti, npy, got 'bmp'"),
     ],
@@ -294,6 +298,33 @@ def test_recipes_are_listed_shown_and_checked(reconstream: Command) -> None:
     assert code == 1
     assert is_one_line(err)
     assert "'NoiseAdjuster'" in err
+
+
+def test_every_recipe_is_checked_though_some_are_bad(reconstream: Command) -> None:
+    Path("bad.toml").write_text('name = "mine"\nabout = "nothing known"\n[[gadget]]\nuse = "Unknown"')
+    code, out, err = reconstream("recipes", "check", "bad.toml", "no_such", "cartesian_fft")
+    assert code == 1
+    assert out.startswith("cartesian_fft: good, ")
+    first, second = err.splitlines()
+    assert first.startswith("reconstream: bad.toml: recipe 'mine', gadget 1: expected one of")
+    assert second.startswith("reconstream: recipe 'no_such': expected a TOML or XML file")
+
+
+def test_the_version_is_told(reconstream: Command) -> None:
+    assert reconstream("--version") == (0, f"reconstream {version('reconstream')}\n", "")
+
+
+def test_a_file_that_cannot_be_written_or_a_wrong_kind_is_one_line(reconstream: Command) -> None:
+    Path("taken").write_text("")
+    np.save("kspace.npy", np.ones((2, 4, 4), np.complex64))
+    source = ("import", "kspace.npy")
+    code, _, err = reconstream(*source, "taken/x.h5", "--axes", "coil ky kx")
+    assert code == 1
+    assert is_one_line(err)
+    assert "taken/x.h5: expected a place to write a file, got: File exists; choose another" in err
+    code, _, err = reconstream(*source, "x.h5", "--kind", "tiff")
+    assert code == 1
+    assert err.startswith("reconstream: --kind: expected one of bart, fastmri")
 
 
 def test_a_gadgetron_configuration_is_shown_as_an_equal_recipe(reconstream: Command) -> None:

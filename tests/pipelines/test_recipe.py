@@ -103,11 +103,19 @@ def test_a_recipe_builds_its_gadgets_with_their_parameters() -> None:
         (toml('use = "os.system"'), r"gadget 1: expected one of .* got 'os.system'"),
         (
             toml('use = "Grid"', 'use = "Transform"\nwith = { coils = 4 }'),
-            "its parameters are: n_coils, method",
+            r"gadget 2 \(Transform\): expected parameters of n_coils, method, got 'coils'; .*gadgets show",
         ),
         (
             toml('use = "Grid"', 'use = "Transform"\nwith = { method = "x" }'),
-            r"Transform.*Invalid enum value 'x'",
+            r"gadget 2 \(Transform\): expected method to be one of svd, geometric, got 'x'; ",
+        ),
+        (
+            toml('use = "Grid"', 'use = "Transform"\nwith = { n_coils = "many" }'),
+            r"gadget 2 \(Transform\): expected n_coils to be int, got 'many'; ",
+        ),
+        (
+            toml('use = "Grid"\nwith = { x = 1 }'),
+            r"gadget 1 \(Grid\): expected parameters of no name, got 'x'",
         ),
         (toml('use = "Transform"'), r"gadget 1 \(Transform\): expects KSpace, but .* only .*Readouts"),
         (
@@ -143,6 +151,11 @@ def test_parameters_from_outside_replace_those_of_the_recipe() -> None:
 def test_a_parameter_of_no_gadget_is_refused_with_the_gadgets_there_are(key: str) -> None:
     with pytest.raises(RecipeError, match=r"expected Gadget.parameter .*\(Grid, Transform, Shown\)"):
         recipe_from_toml(WHOLE, "here").with_parameters({key: 1})
+
+
+def test_auto_says_how_to_tune_what_it_picks() -> None:
+    with pytest.raises(RecipeError, match="choose the recipe that uses the gadget by name to tune it"):
+        recipe_by_name("auto").with_parameters({"Grappa.regularisation": 0.1})
 
 
 @pytest.mark.usefixtures("tiny_gadgets")
