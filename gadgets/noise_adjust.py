@@ -16,6 +16,9 @@ from recon_core.errors import CalibrationError
 MAX_NOISE_SAMPLES = 1 << 25
 """Complex samples kept of a noise scan, over all channels: 256 MB, far more than a covariance needs."""
 
+PLAUSIBLE_BANDWIDTHS = 0.1, 10.0
+"""Receivers' noise bandwidths relative to their sampling rate; filters make them 0.7 to 1."""
+
 
 class NoiseAdjust(Gadget, frozen=True):
     """Take the noise readouts out of the stream and whiten the channels of all others.
@@ -111,8 +114,7 @@ class _Whitening:
 
     @classmethod
     def of(cls, scan: _NoiseScan, n_coils: int, context: Context) -> "_Whitening":
-        system = context.header.acquisitionSystemInformation
-        relative_bandwidth = (system.relativeReceiverNoiseBandwidth if system else None) or 1.0
+        relative_bandwidth, notes = _relative_bandwidth(context.header)
         try:
             noise = scan.covariance() or _from_study(context)
             if noise is None:
@@ -124,7 +126,9 @@ class _Whitening:
             note = f"not noise-whitened: {error}"
             context.logger.warning(note)
             return cls(None, (note,), relative_bandwidth)
-        return cls(noise, (), relative_bandwidth)
+        for note in notes:
+            context.logger.warning(note)
+        return cls(noise, notes, relative_bandwidth)
 
     def noise_came_late(self, context: Context) -> None:
         note = "noise readouts that came after imaging began were not used for this scan"
@@ -151,6 +155,18 @@ class _Whitening:
         if dwell_time_us not in self._matrices:
             self._matrices[dwell_time_us] = self._noise.whitening(dwell_time_us, self._relative_bandwidth)
         return self._matrices[dwell_time_us]
+
+
+def _relative_bandwidth(header: Any) -> tuple[float, tuple[str, ...]]:
+    """The header's, 1 where it has none, and 1 with a note where it cannot be meant."""
+    system = header.acquisitionSystemInformation
+    stated = system.relativeReceiverNoiseBandwidth if system else None
+    if stated is None:
+        return 1.0, ()
+    lowest, highest = PLAUSIBLE_BANDWIDTHS
+    if lowest <= stated <= highest:
+        return float(stated), ()
+    return 1.0, (f"relative receiver noise bandwidth taken as 1, not {stated:g} as the header says",)
 
 
 def _from_study(context: Context) -> NoiseCovariance | None:

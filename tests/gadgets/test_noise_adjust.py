@@ -64,16 +64,34 @@ def test_noise_readouts_leave_the_stream() -> None:
     assert not results[0].flagged("IS_NOISE_MEASUREMENT").any()
 
 
-def test_matrix_scales_with_dwell_times_and_receiver_bandwidth() -> None:
-    system = (
-        "<acquisitionSystemInformation><relativeReceiverNoiseBandwidth>0.79</relativeReceiverNoiseBandwidth>"
-        "</acquisitionSystemInformation>"
+def system(bandwidth: str) -> str:
+    return (
+        f"<acquisitionSystemInformation><relativeReceiverNoiseBandwidth>{bandwidth}"
+        "</relativeReceiverNoiseBandwidth></acquisitionSystemInformation>"
     )
+
+
+@pytest.mark.parametrize("bandwidth", ["0", "-0.79", "793", "NaN", "INF"])
+def test_a_bandwidth_that_cannot_be_meant_counts_as_one(
+    bandwidth: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    noise = noise_readout(N_COILS, 64)
+    (wanted,) = adjusted(context(ENCODING), noise, imaging())
+    (result,) = adjusted(context(ENCODING, system=system(bandwidth)), noise, imaging())
+    assert wanted.coil_matrix is not None
+    assert result.coil_matrix is not None
+    assert torch.equal(result.coil_matrix, wanted.coil_matrix)
+    (note,) = result.notes
+    assert note.startswith("relative receiver noise bandwidth taken as 1, not ")
+    assert note in caplog.text
+
+
+def test_matrix_scales_with_dwell_times_and_receiver_bandwidth() -> None:
     noise = noise_readout(N_COILS, 64)
     (same,) = adjusted(context(ENCODING), noise, imaging())
     slow_noise = with_header(noise, sample_time_us=20)
     (scaled,) = adjusted(
-        context(ENCODING, system=system), slow_noise, with_header(imaging(), sample_time_us=2.5)
+        context(ENCODING, system=system("0.79")), slow_noise, with_header(imaging(), sample_time_us=2.5)
     )
     assert same.coil_matrix is not None
     assert scaled.coil_matrix is not None
