@@ -39,8 +39,10 @@ class Accumulate(Gadget, frozen=True):
     the latest ones of its slice, from another repetition, contrast or encoding space too.
 
     *Complete* is an image at LAST_IN_SLICE (of the last average; in 3-D once no line is missing), at
-    LAST_IN_REPETITION or LAST_IN_MEASUREMENT, else at the end of the stream, which is noted. With
-    `trigger`, images are complete when that counter changes, and the flags are not looked at.
+    LAST_IN_REPETITION or LAST_IN_MEASUREMENT, else at the end of the stream, which is noted. The last
+    average is told by the header's limit of `average`; without one the image goes out at the first flag, and
+    an average that comes later is an image of its own, which is noted. With `trigger`, images are complete
+    when that counter changes, and the flags are not looked at.
 
     Dropped: readouts flagged as noise, navigation, phase correction, feedback, dummy, surface coil correction
     or phase stabilisation. The coil matrix is applied to the finished k-space.

@@ -72,7 +72,7 @@ class Encoding:
             encoded_fov_mm=_xyz(encoded.fieldOfView_mm, float),
             recon_matrix=matrices[1],
             recon_fov_mm=_xyz(recon.fieldOfView_mm, float),
-            limits=_limits(encoding.encodingLimits),
+            limits=_limits(encoding.encodingLimits, matrices[0]),
             acceleration=_acceleration(encoding.parallelImaging),
             trajectory=encoding.trajectory.value if encoding.trajectory else "cartesian",
         )
@@ -82,12 +82,16 @@ def _xyz(value: Any, number: type) -> Any:
     return number(value.x), number(value.y), number(value.z)
 
 
-def _limits(limits: Any) -> dict[str, Limit]:
+def _limits(limits: Any, encoded_matrix: tuple[int, int, int]) -> dict[str, Limit]:
     found = {}
     for counter in COUNTERS:
         limit = getattr(limits, _LIMIT_NAMES.get(counter, counter), None)
         if limit is not None:
             found[counter] = Limit(int(limit.minimum), int(limit.maximum), int(limit.center))
+    for counter, n in zip(COUNTERS[:2], encoded_matrix[1:], strict=True):
+        # All lines of the matrix fit about n // 2 only: such a center was never filled in.
+        if n > 1 and found.get(counter) == Limit(0, n - 1, 0):
+            found[counter] = Limit(0, n - 1, n // 2)
     return found
 
 

@@ -27,6 +27,10 @@ NOT_FOR_IMAGES = (
 COMPLETING = ("LAST_IN_SLICE", "LAST_IN_REPETITION", "LAST_IN_MEASUREMENT")
 NO_FLAG_NOTE = "no last-in-slice flag: reconstructed when the stream ended"
 
+NOT_COMPLETED_NOTE = "not completed by its last-in-slice flags: reconstructed when the stream ended"
+LATE_AVERAGE_NOTE = (
+    "average that came after its image was given out, not averaged: the header has no limit of `average`"
+)
 NO_SIGNAL_NOTE = "no signal: the image is black"
 
 
@@ -40,6 +44,8 @@ class ImagesInProgress:
         self._calibration = CalibrationLines(sort_by)
         self._spaces = EncodingSpaces(context)
         self._last_trigger: int | None = None
+        self._is_flagged = False
+        self._given_out: set[Key] = set()
         self._n_images = 0
         self._too_few = ""
 
@@ -66,8 +72,7 @@ class ImagesInProgress:
                 self._context.logger.warning("image given up: it has only lines off the centre of k-space")
                 continue
             if self._trigger is None:
-                image.notes[NO_FLAG_NOTE] = None
-                self._context.logger.warning(NO_FLAG_NOTE)
+                self._note(image, NOT_COMPLETED_NOTE if self._is_flagged else NO_FLAG_NOTE)
             yield self._complete(key)
         if not self._n_images:
             raise InputError(
@@ -104,13 +109,21 @@ class ImagesInProgress:
         """Readouts of one image, to its k-space, its calibration lines, or both."""
         self._spaces.check(key[-1], readouts)
         if not readouts.flagged(*CALIBRATING).any():
-            self._buffer(self._begun, key, readouts).add(readouts)
+            self._image(key, readouts).add(readouts)
             return
         calibrates = readouts.flagged(*CALIBRATING)
         self._buffer(self._calibration.begun, key, readouts).add(readouts.select(calibrates))
         imaging = readouts.flagged("IS_PARALLEL_CALIBRATION_AND_IMAGING") | ~calibrates
         if imaging.any():
-            self._buffer(self._begun, key, readouts).add(readouts.select(imaging))
+            self._image(key, readouts).add(readouts.select(imaging))
+
+    def _image(self, key: Key, readouts: Readouts) -> KSpaceBuffer:
+        """The image of the readouts, with a note where they should have been averaged into one given out."""
+        is_new = key not in self._begun
+        image = self._buffer(self._begun, key, readouts)
+        if is_new and key in self._given_out and readouts.headers["idx"]["average"][0]:
+            self._note(image, LATE_AVERAGE_NOTE)
+        return image
 
     def _buffer(self, begun: dict[Key, KSpaceBuffer], key: Key, readouts: Readouts) -> KSpaceBuffer:
         if key not in begun:
@@ -137,6 +150,7 @@ class ImagesInProgress:
     def _flagged_complete(self, run: Readouts) -> Iterator[KSpace]:
         """The images that the last readout of a run completes."""
         last = run.select(slice(len(run) - 1, None))
+        self._is_flagged |= bool(last.flagged(*COMPLETING)[0])
         if last.flagged("LAST_IN_MEASUREMENT")[0]:
             complete = list(self._begun)
         elif not last.flagged(*COMPLETING)[0] or not self._is_last_average(last):
@@ -178,15 +192,14 @@ class ImagesInProgress:
         image = self._begun.pop(key)
         n_missing, n_expected = missing_lines(image.lines, image.encoding)
         if n_missing:
-            note = f"{n_missing} of {n_expected} lines missing"
-            self._context.logger.warning(note)
-            image.notes[note] = None
+            self._note(image, f"{n_missing} of {n_expected} lines missing")
         data = image.recombined().to(self._context.device)
         if not image.data[:, :, 0].any() and not image.data.any():
-            self._context.logger.warning(NO_SIGNAL_NOTE)
-            image.notes[NO_SIGNAL_NOTE] = None
+            self._note(image, NO_SIGNAL_NOTE)
         calibration = self._calibration.take(key, image, self._begun)
         self._n_images += 1
+        if "average" not in (*self._sort_by, *image.encoding.limits):
+            self._given_out.add(key)
         return KSpace(
             data=data,
             sampled=torch.from_numpy(image.sampled).to(data.device),
@@ -195,6 +208,10 @@ class ImagesInProgress:
             calibration=None if calibration is None else calibration.to(data.device),
             notes=tuple(image.notes),
         )
+
+    def _note(self, image: KSpaceBuffer, note: str) -> None:
+        self._context.logger.warning(note)
+        image.notes[note] = None
 
 
 def _holds_centre(image: KSpaceBuffer) -> bool:

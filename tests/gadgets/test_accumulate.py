@@ -63,6 +63,16 @@ def test_lines_are_placed_by_the_centre_of_their_limits() -> None:
     assert kspace.notes == ()
 
 
+@pytest.mark.parametrize("n", [(5, 7), (4, 6), (1, 2)])
+def test_a_centre_that_was_never_filled_in_is_the_only_one_that_fits(n: tuple[int, int]) -> None:
+    n_z, n_y = n
+    volume = random_complex((N_COILS, n_z, n_y, 9))
+    limits = {"kspace_encoding_step_1": (0, n_y - 1, 0), "kspace_encoding_step_2": (0, n_z - 1, 0)}
+    (kspace,) = accumulated([readouts(volume)], encoding((9, n_y, n_z), limits=limits))
+    assert torch.equal(kspace.data, torch.from_numpy(volume))
+    assert kspace.notes == ()
+
+
 def test_three_dimensions_with_odd_sizes() -> None:
     volume = random_complex((N_COILS, 5, 7, 9))
     (kspace,) = accumulated([readouts(volume)], encoding((9, 7, 5)))
@@ -136,6 +146,26 @@ def test_averages_are_averaged_and_complete_with_the_last() -> None:
     scan = encoding((N_X, N_Y, 1), limits={"average": (0, 2, 0)})
     (kspace,) = accumulated(blocks, scan)
     assert np.allclose(kspace.data.numpy(), mean, atol=1e-6)
+
+
+def test_a_late_average_without_a_limit_is_noted_not_averaged(caplog: pytest.LogCaptureFixture) -> None:
+    blocks, _ = averages(2)
+    first, late = accumulated(blocks)
+    assert first.notes == ()
+    assert late.notes == (
+        "average that came after its image was given out, not averaged: the header has no limit of `average`",
+    )
+    assert late.notes[0] in caplog.text
+    assert torch.equal(late.data, torch.from_numpy(random_complex(KSPACE.shape, 1)))
+
+
+def test_averages_without_a_limit_and_flagged_once_are_averaged() -> None:
+    blocks, mean = averages(2)
+    headers = blocks[0].headers.copy()
+    headers["flags"] = 0
+    (kspace,) = accumulated([replace(blocks[0], headers=headers), blocks[1]])
+    assert np.allclose(kspace.data.numpy(), mean, atol=1e-6)
+    assert kspace.notes == ()
 
 
 def test_averages_interleaved_line_by_line_count_each_line() -> None:
@@ -350,6 +380,22 @@ def test_an_interrupted_image_short_of_the_centre_is_given_up() -> None:
     assert len(accumulated([whole, cut])) == 1
     with pytest.raises(InputError, match="3 lines that do not reach the centre"):
         accumulated([cut])
+
+
+NOT_COMPLETED = "not completed by its last-in-slice flags: reconstructed when the stream ended"
+
+
+def test_a_flagged_volume_that_lacks_lines_is_not_said_to_lack_flags() -> None:
+    block = flagged_at_every_partition(readouts(random_complex((N_COILS, 4, 6, 8))))
+    centre = 2 * 6 + 3
+    (kspace,) = accumulated([block.select(np.arange(len(block)) != centre)], encoding((8, 6, 4)))
+    assert kspace.notes[0] == NOT_COMPLETED
+    assert kspace.notes[1].startswith("1 of ")
+
+
+def test_an_echo_that_only_the_last_one_is_flagged_for_is_not_said_to_lack_flags() -> None:
+    echoes = [readouts(KSPACE, contrast=0, last=()), readouts(KSPACE, contrast=1)]
+    assert [image.notes for image in accumulated(echoes)] == [(), (NOT_COMPLETED,)]
 
 
 def test_readouts_that_make_no_image_are_dropped() -> None:
