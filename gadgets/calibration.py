@@ -1,7 +1,7 @@
 """Calibration data of a k-space, and what was made of it, kept as long as it stays the same."""
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 
@@ -33,21 +33,38 @@ def is_silent(kspace: KSpace) -> bool:
     return not bool(kspace.data[0].any()) and not bool(kspace.data.any())
 
 
+N_KEPT = 256
+"""Results kept at a time, the oldest forgotten first."""
+
+
+class _Entry(NamedTuple, Generic[Result]):
+    calibration: torch.Tensor
+    also: tuple[object, ...]
+    result: Result
+
+
 class PerSlice(Generic[Result]):
-    """One result for each slice, computed anew when the slice's calibration data have changed."""
+    """One result for each slice, contrast and set, computed anew when the calibration data have changed.
+
+    Contrasts and sets of one slice share results where they share calibration data.
+    """
 
     def __init__(self) -> None:
-        self._results: dict[int, tuple[torch.Tensor, tuple[object, ...], Result]] = {}
+        self._results: dict[tuple[int, int, int], _Entry[Result]] = {}
 
     def get(
         self, kspace: KSpace, calibration: torch.Tensor, compute: Callable[[], Result], *also: object
     ) -> Result:
         """The result for this calibration and whatever else it depends on."""
-        slice_number = int(kspace.header["idx"]["slice"])
-        if slice_number in self._results:
-            known, known_also, result = self._results[slice_number]
-            if also == known_also and torch.equal(known, calibration):
-                return result
+        idx = kspace.header["idx"]
+        key = int(idx["slice"]), int(idx["contrast"]), int(idx["set"])
+        of_slice = [entry for other, entry in self._results.items() if other[0] == key[0]]
+        for entry in of_slice:
+            if also == entry.also and torch.equal(entry.calibration, calibration):
+                return entry.result
         result = compute()
-        self._results[slice_number] = calibration.clone(), also, result
+        self._results.pop(key, None)
+        self._results[key] = _Entry(calibration.clone(), also, result)
+        if len(self._results) > N_KEPT:
+            self._results.pop(next(iter(self._results)))
         return result

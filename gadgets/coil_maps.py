@@ -15,7 +15,8 @@ from recon_core.fourier import resize
 class CoilMaps(Gadget, frozen=True):
     """Coil maps by ESPIRiT, from the reference lines or the fully sampled centre of the data.
 
-    A slice keeps its maps as long as its calibration data stay the same; without any signal they are zero.
+    Images of a slice share maps as long as their calibration data stay the same. Maps of a silent one are
+    zero.
     Uecker et al. 2014, doi:10.1002/mrm.24751.
     """
 

@@ -21,9 +21,9 @@ class Grappa(Gadget, frozen=True):
     """Parallel imaging of regularly undersampled k-space, its missing lines calculated from their neighbours.
 
     Combined with `low_resolution` maps, weights and maps become one set of unmixing coefficients in image
-    space; otherwise k-space is filled, then combined as in `FourierReconstruction`. A slice keeps its weights
-    as long as its calibration data stay the same. Fully sampled k-space is Fourier-transformed. Lines missing
-    from the header's pattern are zeros.
+    space; otherwise k-space is filled, then combined as in `FourierReconstruction`. Images of a slice share
+    weights as long as their calibration data stay the same. Fully sampled k-space is Fourier-transformed.
+    Lines missing from the header's pattern are zeros.
 
     Raises CalibrationError for too few calibration lines, InputError for irregular sampling.
     Griswold et al. 2002, doi:10.1002/mrm.10171; Breuer et al. 2009, doi:10.1002/mrm.22066.

@@ -1,6 +1,7 @@
 """From k-space to images: each reconstruction against the object it was simulated from."""
 
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import ismrmrd
@@ -10,6 +11,7 @@ import torch
 
 from gadgets.accumulate import Accumulate
 from gadgets.auto_reconstruction import AutoReconstruction
+from gadgets.calibration import PerSlice, calibration_of
 from gadgets.coil_compression import CoilCompression
 from gadgets.coil_maps import CoilMaps
 from gadgets.fourier_reconstruction import FourierReconstruction
@@ -230,6 +232,39 @@ def test_calibration_is_computed_once_for_repetitions_that_share_it(monkeypatch:
     images = list(Grappa()([kspace, kspace, other, other, kspace], context(ENCODING)))
     assert len(calls) == 3
     assert torch.equal(images[0].data, images[4].data)
+
+
+def of_contrast(contrast: int, scale: float) -> KSpace:
+    """A k-space of its own contrast, its reference lines `scale` times as bright."""
+    kspace = kspace_of(EVERY_SECOND, reference=range(20, 44))
+    assert kspace.calibration is not None
+    header = kspace.header.copy()
+    header["idx"]["contrast"] = contrast
+    return replace(kspace, header=header, calibration=scale * kspace.calibration)
+
+
+def n_computed(known: PerSlice[int], images: list[KSpace]) -> int:
+    computed = count()
+    for kspace in images:
+        known.get(kspace, calibration_of(kspace), lambda: next(computed))
+    return next(computed)
+
+
+def test_interleaved_contrasts_with_reference_lines_of_their_own_keep_their_results() -> None:
+    assert n_computed(PerSlice(), 3 * [of_contrast(0, 1.0), of_contrast(1, 2.0)]) == 2
+
+
+def test_contrasts_that_share_reference_lines_share_their_result() -> None:
+    assert n_computed(PerSlice(), [of_contrast(contrast, 1.0) for contrast in range(3)]) == 1
+
+
+def test_the_oldest_of_many_results_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gadgets.calibration.N_KEPT", 2)
+    known: PerSlice[int] = PerSlice()
+    first, second, third = (of_contrast(n, 1.0 + n) for n in range(3))
+    assert n_computed(known, [first, second, third]) == 3
+    assert n_computed(known, [second, third]) == 0
+    assert n_computed(known, [first]) == 1
 
 
 # The automatic choice
