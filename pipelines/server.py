@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +19,8 @@ from recon_core.errors import SessionError
 DEFAULT_PORT = 9002
 _LOGGER = logging.getLogger("reconstream")
 _POLL_S = 0.2
+_LAST_WORDS_S = 1.0
+"""What sessions get to tell their clients when the server must end at once."""
 
 
 class Server:
@@ -47,7 +49,9 @@ class Server:
         self._sessions: dict[threading.Thread, Session] = {}
         self._refusals: list[threading.Thread] = []
         self._numbers = itertools.count(1)
-        self._stopping = threading.Event()
+        self.is_stopping = False
+        """Whether `stop` has been called."""
+        self._at_once = False
         self._listener = _listening(host, port)
         self._listener.settimeout(_POLL_S)
 
@@ -61,7 +65,7 @@ class Server:
         """Accept clients until `stop`, then let running sessions end, and end those that do not in time."""
         _LOGGER.info("reconstream ready on %s:%d", *self.address)
         with self._listener:
-            while not self._stopping.is_set():
+            while not self.is_stopping:
                 try:
                     connection, peer = self._listener.accept()
                     self._open(connection, f"{peer[0]}:{peer[1]}")
@@ -69,13 +73,14 @@ class Server:
                     continue
                 except (OSError, RuntimeError) as error:  # no descriptor or no thread to be had
                     _LOGGER.error("a client could not be served: %s; the server goes on", error)
-                    self._stopping.wait(_POLL_S)
+                    sleep(_POLL_S)
         self._drain()
         _LOGGER.info("reconstream stopped")
 
-    def stop(self) -> None:
-        """Accept nobody any more and drain; safe in a signal handler."""
-        self._stopping.set()
+    def stop(self, *, at_once: bool = False) -> None:
+        """Accept nobody any more and drain, or interrupt also the scans; safe in a signal handler."""
+        self.is_stopping = True  # plain flags: a lock might be held by the very code that was interrupted
+        self._at_once = self._at_once or at_once
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self.serve_forever, name="server", daemon=True)
@@ -128,13 +133,15 @@ class Server:
                 session.interrupt("server: stopped before a scan began; try again later")
         deadline = monotonic() + self._limits.drain_timeout_s
         for thread in self._sessions:
-            thread.join(max(0.0, deadline - monotonic()))
+            while thread.is_alive() and not self._at_once and (left_s := deadline - monotonic()) > 0:
+                thread.join(min(left_s, _POLL_S))
         self._forget_ended()
         for session in self._sessions.values():
             session.interrupt(
                 "server: stopped before the scan was complete; send it again or replay its journal"
             )
-        deadline = monotonic() + self._limits.linger_timeout_s
+        linger_s = self._limits.linger_timeout_s
+        deadline = monotonic() + (min(linger_s, _LAST_WORDS_S) if self._at_once else linger_s)
         for thread, session in self._sessions.items():
             thread.join(max(0.0, deadline - monotonic()))
             if thread.is_alive():

@@ -22,7 +22,7 @@ def serve(
 ) -> None:
     """Serve MRD clients (scanners, Gadgetron clients, `reconstream send`) until stopped.
 
-    SIGTERM or Ctrl-C lets running scans end, then stops.
+    SIGTERM or Ctrl-C lets running scans end, then stops; a second one interrupts them.
     """
     import logging
     import signal
@@ -32,5 +32,5 @@ def serve(
     logging.getLogger("reconstream").setLevel(min(logging.INFO, logging.getLogger("reconstream").level))
     server = Server(host, port, journal=journal, allow_remote=allow_remote)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.stop())
+        signal.signal(number, lambda *_: server.stop(at_once=server.is_stopping))
     server.serve_forever()

@@ -204,7 +204,7 @@ BAD_RECIPES = {
         RECIPE.replace("ImageType", "os.system"),
         "gadget 1: expected one of .*, got 'os.system'",
     ),
-    "bad parameter": (RECIPE + "with = { part = 'half' }", "ImageType.*its parameters are: part"),
+    "bad parameter": (RECIPE + "with = { part = 'half' }", "ImageType.*expected part to be one of mag.* got 'half'"),
     "XML with DOCTYPE": ("<!DOCTYPE a><a/>", "without a document type"),
     "bad XML": ("<a>", "expected well-formed XML"),
 }
@@ -220,7 +220,7 @@ BAD_PARAMETERS = {
     "bad JSON": ("{", 'expected JSON {"parameters"'),
     "a list": ('{"parameters": [1]}', 'expected JSON {"parameters"'),
     "deep": ('{"parameters": ' + "[" * 50_000, 'expected JSON {"parameters"'),
-    "bad value": ('{"parameters": {"ImageType.part": "half"}}', "its parameters are: part"),
+    "bad value": ('{"parameters": {"ImageType.part": "half"}}', "expected part to be one of magnitude, "),
     "no such gadget": ('{"parameters": {"Nothing.part": 1}}', "with a gadget of this recipe"),
 }
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -17,6 +18,8 @@ from pipelines.cli import main
 from pipelines.mrd_hdf5_writer import write_scan
 from pipelines.server import Server
 from pipelines.sources import Scan, open_scan
+from tests.pipelines import wire
+from tests.pipelines.wire import RawClient
 
 FFT = ("--recipe", "cartesian_fft")
 
@@ -284,6 +287,23 @@ def test_serve_announces_itself_and_ends_well_on_sigterm(tmp_path: Path) -> None
         rest = server.stderr.read()
     assert server.returncode == 0
     assert "Traceback" not in rest
+
+
+def test_serve_ends_at_once_at_the_second_signal_and_tells_the_client(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("reconstream")), "serve", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as server:
+        assert server.stderr is not None
+        port = int(server.stderr.readline().rpartition(":")[2])
+        with RawClient(("127.0.0.1", port)) as client:
+            client.send(*wire.scan()[:5])
+            while "recipe" not in server.stderr.readline():
+                pass
+            server.send_signal(signal.SIGINT)
+            with pytest.raises(subprocess.TimeoutExpired):
+                server.wait(0.5)  # the scan may end
+            server.send_signal(signal.SIGINT)
+            assert "server: stopped before the scan was complete" in client.error()
+        assert server.wait(wire.DEADLINE_S) == 0
 
 
 def test_recipes_are_listed_shown_and_checked(reconstream: Command) -> None:
