@@ -14,7 +14,7 @@ from gadgets.records import FLAG_BITS, HEADER_DTYPE, Readouts
 from gadgets.study import StudyStore
 from recon_core.coils.combine import rss
 from recon_core.fourier import fft
-from recon_core.phantom import head_phantom
+from recon_core.phantom import head_phantom, positions_mm
 from recon_core.simulate import loop_coil_maps
 
 Array = npt.NDArray[Any]
@@ -147,6 +147,14 @@ def random_complex(shape: Sequence[int], seed: int = 0) -> Array:
 
 def head_kspace(n_coils: int = 8, matrix: tuple[int, int] = (64, 64)) -> tuple[torch.Tensor, torch.Tensor]:
     """k-space (coil, 1, ky, kx) of the head on its own grid, noiseless, and the truth (1, y, x)."""
-    truth = head_phantom(matrix)[None]
-    coil_images = loop_coil_maps(n_coils, matrix)[:, None] * truth
+    return head_volume(n_coils, (1, *matrix))
+
+
+def head_volume(n_coils: int, matrix: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """k-space (coil, kz, ky, kx) of a slab of the head, partitions of 8 mm, and the truth (z, y, x)."""
+    n_z, *in_plane = matrix
+    z_mm = positions_mm(n_z, 8.0 * n_z).tolist()
+    truth = torch.stack([head_phantom((in_plane[0], in_plane[1]), z_mm=z) for z in z_mm])
+    maps = [loop_coil_maps(n_coils, (in_plane[0], in_plane[1]), z_mm=z) for z in z_mm]
+    coil_images = torch.stack(maps, dim=1) * truth
     return fft(coil_images), rss(coil_images)

@@ -34,6 +34,7 @@ from tests.gadgets.small_scan import (
     encoding,
     flagged,
     head_kspace,
+    head_volume,
     random_complex,
     readouts,
     with_header,
@@ -200,6 +201,35 @@ def test_every_second_line_with_reference_lines_gives_back_the_object(chain: lis
     assert image.notes == ()
 
 
+@pytest.mark.parametrize(
+    ("matrix", "combine", "fourier_limit", "grappa_limit"),
+    [
+        ((1, 57, 63), "low_resolution", 0.001, 0.022),
+        ((1, 57, 63), "adaptive", 0.002, 0.006),
+        ((1, 57, 63), "rss", 1e-6, 0.006),
+        ((9, 31, 33), "low_resolution", 0.015, 0.04),
+        ((9, 31, 33), "adaptive", 0.025, 0.025),
+        ((9, 31, 33), "rss", 1e-6, 0.006),
+    ],
+)
+def test_odd_sizes_and_volumes_give_back_the_object(
+    matrix: tuple[int, int, int], combine: Any, fourier_limit: float, grappa_limit: float
+) -> None:
+    n_z, n_y, n_x = matrix
+    kspace, truth = head_volume(8, matrix)
+    kept = [y for y in range(n_y) if y % 2 == 0 or abs(y - n_y // 2) < 12]
+    for gadget, lines, rate, limit in (
+        (FourierReconstruction(combine=combine), range(n_y), 1, fourier_limit),
+        (Grappa(combine=combine), kept, 2, grappa_limit),
+    ):
+        block = readouts(kspace.numpy(), [(z, y) for z in range(n_z) for y in lines])
+        (accumulated,) = Accumulate()([block], context(encoding((n_x, n_y, n_z), acceleration=(rate, 1))))
+        image = image_of(accumulated, gadget)
+        assert nrmse(image.data[0].abs(), truth) < limit
+        assert image.notes == ()
+        assert str(image.meta[METHOD]).startswith("Fourier" if rate == 1 else "GRAPPA 1 x 2")
+
+
 def test_calibration_can_come_from_the_centre_of_the_data() -> None:
     scan = context(encoding((N, N, 1), acceleration=(2, 1)))
     flagged_lines = image_of(kspace_of(EVERY_SECOND, scan, range(20, 44)), Grappa())
@@ -271,18 +301,18 @@ def test_the_oldest_of_many_results_is_forgotten(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("lines", "method"),
+    ("lines", "method", "limit"),
     [
-        (list(range(N)), "Fourier"),
-        (EVERY_SECOND, "GRAPPA 1 x 2"),
-        (IRREGULAR, "wavelet SENSE"),
+        (list(range(N)), "Fourier", 0.002),
+        (EVERY_SECOND, "GRAPPA 1 x 2", 0.005),
+        (IRREGULAR, "wavelet SENSE", 0.06),
     ],
     ids=["full", "regular", "irregular"],
 )
-def test_auto_chooses_by_the_sampling(lines: list[int], method: str) -> None:
+def test_auto_chooses_by_the_sampling(lines: list[int], method: str, limit: float) -> None:
     image = image_of(kspace_of(lines), AutoReconstruction())
     assert str(image.meta[METHOD]).startswith(method)
-    assert error(image) < 0.15
+    assert error(image) < limit
 
 
 def test_auto_without_calibration_is_zero_filled_and_says_so() -> None:
@@ -341,11 +371,10 @@ def test_partial_fourier_leaves_symmetric_and_real_images_alone() -> None:
 # Compression
 
 
-@pytest.mark.parametrize("method", ["svd", "geometric"])
-def test_compression_keeps_the_signal(method: Any) -> None:
+@pytest.mark.parametrize(("method", "limit"), [("svd", 0.015), ("geometric", 0.0005)])
+def test_compression_keeps_the_image(method: Any, limit: float) -> None:
     kspace = kspace_of()
     (compressed,) = CoilCompression(n_coils=5, method=method)([kspace], context(ENCODING))
     assert len(compressed.data) == 5
-    whole, kept = kspace.data.norm(), compressed.data.norm()
-    assert kept > 0.98 * whole
+    assert error(image_of(compressed, FourierReconstruction(combine="rss"))) < limit
     assert list(CoilCompression(n_coils=8)([kspace], context(ENCODING))) == [kspace]
