@@ -4,9 +4,8 @@ import ast
 import inspect
 import logging
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from time import monotonic
 from types import UnionType
 from typing import Any, ClassVar
 
@@ -28,8 +27,6 @@ class Context:
     """What earlier scans of the study left behind: noise covariances, calibrations."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     """Where the arrays are reconstructed."""
-    clock: Callable[[], float] = monotonic
-    """Seconds from an arbitrary origin."""
     logger: logging.Logger | logging.LoggerAdapter[logging.Logger] = _LOGGER
 
 
