@@ -1,5 +1,6 @@
 """A server for a test, and the check that it leaves nothing behind."""
 
+import select
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pipelines.recipe import recipe_by_name
 from pipelines.reconstruction import reconstruct_scan
 from pipelines.server import Server
 from tests.pipelines import wire
+from tests.pipelines.wire import RawClient
 
 
 @contextmanager
@@ -60,3 +62,16 @@ def content(image: ismrmrd.Image) -> tuple[bytes, bytes, str]:
 
 def contents(images: list[ismrmrd.Image]) -> list[Any]:
     return [content(image) for image in images]
+
+
+def trickle(client: RawClient, pieces: Iterator[bytes]) -> bytes:
+    """What the server answers to pieces sent one by one, up to its CLOSE."""
+    received = b""
+    for piece in pieces:
+        client.send(piece)
+        while select.select([client.socket], [], [], 0.02)[0]:
+            got = client.socket.recv(1 << 16)
+            if not got:
+                return received
+            received += got
+    raise AssertionError("the server has had enough patience")

@@ -1,84 +1,21 @@
 """Bad input: one clear error and CLOSE for who sent it, nothing for anybody else, and the journal kept."""
 
-import errno
-import logging
 import re
 import resource
-import select
-import signal
-import socket
 import struct
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
-from types import SimpleNamespace
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from gadgets.image_type import ImageType
-from pipelines import journal as journal_module
-from pipelines.messages import Response
 from pipelines.server import Server
 from tests.pipelines import wire
-from tests.pipelines.serving import contents, footprint, offline, serving, wait_for
+from tests.pipelines.serving import contents, offline
+from tests.pipelines.short_scan import CONFIG, HEADER, LINES, RECIPE, SCAN, line
 from tests.pipelines.test_stream import LIES, PARTS
 from tests.pipelines.wire import CLOSE, RawClient
 
-SCAN = wire.scan()
-CONFIG, HEADER, LINES = SCAN[0], SCAN[1], SCAN[2:-1]
-RECIPE = 'name = "show"\nabout = "images to images"\nstart = "images"\n[[gadget]]\nuse = "ImageType"\n'
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("journals")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def expected() -> list[object]:
-    return contents(offline(SCAN))
-
-
 Refused = Callable[..., str]
-
-
-@pytest.fixture
-def refused(server: Server, expected: list[object]) -> Refused:
-    """Sends bytes, perhaps ends the stream, and returns the error, while another scan goes on unharmed."""
-
-    def send(*parts: bytes, end: bool = False) -> str:
-        before = footprint()
-        with RawClient(server.address) as other, RawClient(server.address) as client:
-            other.send(*SCAN[:5])
-            client.send(*parts)
-            if end:
-                client.end()
-            error = client.error()
-            other.send(*SCAN[5:])
-            assert contents(other.messages()) == expected
-        wait_for(before)
-        assert not parts or b"".join(parts) in journals(server)
-        return error
-
-    return send
-
-
-def journals(server: Server) -> list[bytes]:
-    assert server._journal is not None
-    return [path.read_bytes() for path in server._journal.iterdir()]
-
-
-def line(
-    number: int = 0, n_coils: int = wire.N_COILS, n: int = wire.N, value: complex = 1, **fields: int
-) -> bytes:
-    data = np.full((n_coils, n), value, np.complex64)
-    return wire.acquisition(data, kspace_encode_step_1=number, scan_counter=number + 1, **fields)
 
 
 @pytest.mark.parametrize("n_messages", range(len(SCAN)))
@@ -204,7 +141,10 @@ BAD_RECIPES = {
         RECIPE.replace("ImageType", "os.system"),
         "gadget 1: expected one of .*, got 'os.system'",
     ),
-    "bad parameter": (RECIPE + "with = { part = 'half' }", "ImageType.*expected part to be one of mag.* got 'half'"),
+    "bad parameter": (
+        RECIPE + "with = { part = 'half' }",
+        "ImageType.*expected part to be .* got 'half'",
+    ),
     "XML with DOCTYPE": ("<!DOCTYPE a><a/>", "without a document type"),
     "bad XML": ("<a>", "expected well-formed XML"),
 }
@@ -266,78 +206,6 @@ def test_lines_that_make_no_image(refused: Refused) -> None:
     assert "expected imaging readouts, got no readouts that make an image" in error
 
 
-@pytest.mark.parametrize("n_messages", [0, 1, 2, 5, len(SCAN)])
-def test_a_client_that_vanishes(server: Server, expected: list[object], n_messages: int) -> None:
-    sent = b"".join(SCAN[:n_messages]) + CONFIG[:100]
-    before = footprint()
-    with RawClient(server.address) as other:
-        other.send(*SCAN[:5])
-        client = RawClient(server.address)
-        client.send(sent)
-        client.reset()
-        other.send(*SCAN[5:])
-        assert contents(other.messages()) == expected
-    wait_for(before)
-    assert any(sent.startswith(kept) for kept in journals(server))
-
-
-def test_a_client_that_never_reads() -> None:
-    pixels = np.ones((1, 1, 2048, 2048), "<c8")
-    sent = [wire.prefixed(2, RECIPE), HEADER, wire.image(pixels, 7), CLOSE]
-    with serving(send_timeout_s=0.3, linger_timeout_s=0.3) as server:
-        before = footprint()
-        with RawClient(server.address) as client:
-            client.send(*sent)
-            wait_for((before[0], before[1] + 1))  # the server has given up, with the client still there
-            n_received = 0
-            while piece := received_until_reset(client.socket):
-                n_received += piece
-            assert 0 < n_received < pixels.nbytes // 2  # cut, and nothing put behind the cut
-
-
-def test_a_client_that_never_reads_does_not_hold_up_the_servers_end() -> None:
-    sent = [wire.prefixed(2, RECIPE), HEADER, wire.image(np.ones((1, 1, 2048, 2048), "<c8"), 7), CLOSE]
-    limits = {"send_timeout_s": 1e6, "drain_timeout_s": 0.1, "linger_timeout_s": 0.1}
-    with serving(**limits) as server, RawClient(server.address) as client:
-        client.send(*sent)
-        assert client.socket.recv(1)  # the image is on its way
-        server.stop()
-        server._thread.join(wire.DEADLINE_S)
-        assert not server._thread.is_alive()
-
-
-def test_a_client_without_a_scan_does_not_hold_up_the_servers_end() -> None:
-    with serving(drain_timeout_s=1e6) as server, RawClient(server.address) as client:
-        client.send(CONFIG, wire.query("health"))
-        assert client.socket.recv(1)  # the session is there
-        server.stop()
-        assert "server: stopped before a scan began" in trickle(client, iter([b""] * 1000)).decode(
-            errors="replace"
-        )
-
-
-def test_a_scan_in_a_long_step_at_the_servers_end_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    busy, released = threading.Event(), threading.Event()
-
-    def shown(_self: ImageType, items: Iterable[object], _context: object) -> Iterator[object]:
-        for item in items:
-            busy.set()
-            assert released.wait(wire.DEADLINE_S)
-            yield item
-
-    monkeypatch.setattr(ImageType, "__call__", shown)
-    with serving(drain_timeout_s=0.1, linger_timeout_s=0.1) as server, RawClient(server.address) as client:
-        client.send(*SCAN)
-        assert busy.wait(wire.DEADLINE_S)
-        server.stop()
-        received = b""
-        while not received.endswith(CLOSE):
-            received += client.socket.recv(1 << 16)
-        error, _ = wire.messages(received)
-        assert error.text.startswith("ERROR server: stopped while the scan was being reconstructed")
-        released.set()
-
-
 def test_what_was_complete_before_an_error_is_sent_before_it(server: Server) -> None:
     scan = wire.scan(n_slices=2)
     first, _ = offline(scan)
@@ -346,212 +214,6 @@ def test_what_was_complete_before_an_error_is_sent_before_it(server: Server) -> 
         image, error = client.messages()
     assert contents([image]) == contents([first])
     assert "got 99" in error.text
-
-
-def received_until_reset(connection: socket.socket) -> int:
-    try:
-        return len(connection.recv(1 << 20))
-    except ConnectionResetError:
-        return 0
-
-
-def trickle(client: RawClient, pieces: Iterator[bytes]) -> bytes:
-    """What the server answers to pieces sent one by one, up to its CLOSE."""
-    received = b""
-    for piece in pieces:
-        client.send(piece)
-        while select.select([client.socket], [], [], 0.02)[0]:
-            got = client.socket.recv(1 << 16)
-            if not got:
-                return received
-            received += got
-    raise AssertionError("the server has had enough patience")
-
-
-def test_a_client_that_sends_a_byte_at_a_time() -> None:
-    with serving(message_timeout_s=0.3) as server, RawClient(server.address) as client:
-        client.send(CONFIG, HEADER, LINES[0])
-        received = trickle(client, (bytes([byte]) for byte in LINES[1]))
-    (error, _) = wire.messages(received)
-    assert re.search(r"expected a whole message within 0 s, got \d+ bytes of it", error.text)
-
-
-def test_a_client_that_asks_and_asks_and_never_begins() -> None:
-    with serving(handshake_timeout_s=0.3) as server, RawClient(server.address) as client:
-        received = trickle(client, iter([wire.query("health")] * 1000))
-    *answers, error, _ = wire.messages(received)
-    assert set(answers) == {Response(1, "ok")}
-    assert "expected a configuration and a header within 0.3 s" in error.text
-
-
-SILENCES = {
-    "at once": ([], "handshake_timeout_s", "got nothing for 0.2 s"),
-    "before the header": ([CONFIG], "handshake_timeout_s", "got nothing for 0.2 s"),
-    "before the data": ([CONFIG, HEADER], "idle_timeout_s", "got nothing for 0.2 s"),
-    "between readouts": ([CONFIG, HEADER, *LINES[:3]], "idle_timeout_s", "got nothing for 0.2 s"),
-    "inside a readout": ([CONFIG, HEADER, LINES[0][:50]], "message_timeout_s", "expected a whole message"),
-}
-
-
-@pytest.mark.parametrize("kind", SILENCES)
-def test_a_client_that_falls_silent(kind: str) -> None:
-    parts, limit, said = SILENCES[kind]
-    with serving(**{limit: 0.2}) as server, RawClient(server.address) as client:
-        client.send(*parts)
-        assert said in client.error()
-
-
-def test_an_error_does_not_wait_for_a_client_that_has_fallen_silent(server: Server) -> None:
-    with RawClient(server.address) as client:
-        client.send(CONFIG, HEADER, LINES[0], line(99))
-        assert "got 99" in client.error()
-
-
-def test_a_client_that_goes_on_sending_after_its_error(server: Server) -> None:
-    block = b"".join(LINES) * 100
-    with RawClient(server.address) as client:
-        client.send(CONFIG, HEADER, line(99), block)
-        for _ in range(20):
-            client.send(block)
-        assert "got 99" in client.error()
-
-
-@contextmanager
-def tiny_disk(folder: Path) -> Iterator[None]:
-    folder.mkdir()
-    mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", folder],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mount.returncode:
-        pytest.skip(f"cannot mount a tmpfs: {mount.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", folder], check=True)
-
-
-@contextmanager
-def small_files(_folder: Path) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@contextmanager
-def failing_writes(_folder: Path) -> Iterator[None]:
-    def write(_descriptor: int, _data: memoryview) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.MonkeyPatch.context() as patch:
-        kept = {name: getattr(journal_module.os, name) for name in ("open", "close")}
-        flags = {name: value for name, value in vars(journal_module.os).items() if name.startswith("O_")}
-        patch.setattr(journal_module, "os", SimpleNamespace(write=write, **kept, **flags))
-        yield
-
-
-@pytest.mark.parametrize(
-    ("disk", "reason"),
-    [
-        (tiny_disk, "No space left on device"),
-        (small_files, "File too large"),
-        (failing_writes, "No space left on device"),
-    ],
-)
-def test_a_full_disk_under_the_journal_warns_and_stops_no_scan(
-    disk: Callable[[Path], Iterator[None]],
-    reason: str,
-    expected: list[object],
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with disk(tmp_path / "disk"), serving(tmp_path / "disk") as server, RawClient(server.address) as client:  # type: ignore[attr-defined]
-        client.send(*SCAN)
-        assert contents(client.messages()) == expected
-        (kept,) = journals(server)
-        assert b"".join(SCAN).startswith(kept)
-    (warning,) = (
-        record for record in caplog.records if record.levelno == logging.WARNING and "journal" in record.msg
-    )
-    assert reason in warning.getMessage()
-
-
-def test_a_journal_directory_that_cannot_be_made(
-    expected: list[object], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "file").touch()
-    with serving(tmp_path / "file") as server, RawClient(server.address) as client:
-        client.send(*SCAN)
-        assert contents(client.messages()) == expected
-    assert "expected to write what is received" in caplog.text
-
-
-def test_many_sessions_at_once_each_get_their_own_images(server: Server) -> None:
-    scans = [wire.scan(seed, n_slices=2) for seed in range(32)]
-    together = [RawClient(server.address) for _ in scans]
-
-    def converse(number: int) -> list[object]:
-        with together[number] as client:
-            for message in scans[number]:
-                client.send(message)
-            return contents(client.messages())
-
-    with ThreadPoolExecutor(len(scans)) as pool:
-        received = list(pool.map(converse, range(len(scans))))
-    assert received == [contents(offline(scan)) for scan in scans]
-
-
-def test_more_sessions_than_allowed(expected: list[object]) -> None:
-    with serving(n_sessions=2) as server:
-        running = [RawClient(server.address) for _ in range(2)]
-        for client in running:
-            client.send(*SCAN[:5])
-        for _ in range(2):  # as many as are refused in words at once
-            with RawClient(server.address) as refused:
-                refused.send(*SCAN)
-                assert refused.error() == "ERROR server: 2 sessions are running; try again later"
-        for client in running:
-            with client:
-                client.send(*SCAN[5:])
-                assert contents(client.messages()) == expected
-
-
-SERVE = """
-import signal, sys
-from pipelines.limits import Limits
-from pipelines.server import Server
-server = Server(port=0, limits=Limits(drain_timeout_s=3.0, linger_timeout_s=2.0))
-signal.signal(signal.SIGTERM, lambda *_: server.stop())
-print(server.address[1], flush=True)
-server.serve_forever()
-"""
-
-
-def test_sigterm_lets_scans_end_and_tells_those_that_do_not(expected: list[object]) -> None:
-    process = subprocess.Popen([sys.executable, "-c", SERVE], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        address = ("127.0.0.1", int(process.stdout.readline()))
-        with RawClient(address) as complete, RawClient(address) as stuck, RawClient(address) as warm:
-            warm.send(*SCAN)  # the first reconstruction of a process is slow
-            assert contents(warm.messages()) == expected
-            for client in (complete, stuck):
-                client.send(*SCAN[:5])
-            process.send_signal(signal.SIGTERM)
-            complete.send(*SCAN[5:])
-            assert contents(complete.messages()) == expected
-            assert "server: stopped before the scan was complete" in stuck.error()
-        assert process.wait(wire.DEADLINE_S) == 0
-        with pytest.raises(ConnectionRefusedError):
-            RawClient(address)
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def noted(server: Server, *parts: bytes) -> list[str]:

@@ -1,0 +1,42 @@
+"""A server that many bad clients share, and what a good one gets from it."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from pipelines.server import Server
+from tests.pipelines.serving import contents, footprint, offline, serving, wait_for
+from tests.pipelines.short_scan import SCAN, journals
+from tests.pipelines.wire import RawClient
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("journals")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[object]:
+    return contents(offline(SCAN))
+
+
+@pytest.fixture
+def refused(server: Server, expected: list[object]) -> Callable[..., str]:
+    """Sends bytes, perhaps ends the stream, and returns the error, while another scan goes on unharmed."""
+
+    def send(*parts: bytes, end: bool = False) -> str:
+        before = footprint()
+        with RawClient(server.address) as other, RawClient(server.address) as client:
+            other.send(*SCAN[:5])
+            client.send(*parts)
+            if end:
+                client.end()
+            error = client.error()
+            other.send(*SCAN[5:])
+            assert contents(other.messages()) == expected
+        wait_for(before)
+        assert not parts or b"".join(parts) in journals(server)
+        return error
+
+    return send
