@@ -25,6 +25,22 @@ from recon_core.errors import InputError
 _LOGGER = logging.getLogger("reconstream")
 
 
+class _WarningsOnce(logging.LoggerAdapter[Any]):
+    """Passes on each warning of a scan the first time: every repetition and slice would say it again."""
+
+    def __init__(self, logger: Any) -> None:
+        super().__init__(logger)
+        self._said: set[str] = set()
+
+    def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
+        if level == logging.WARNING:
+            text = str(msg) % args if args else str(msg)
+            if text in self._said:
+                return
+            self._said.add(text)
+        super().log(level, msg, *args, **kwargs)
+
+
 def reconstruct_scan(
     recipe: Recipe,
     header_xml: bytes,
@@ -40,6 +56,7 @@ def reconstruct_scan(
     Raises RecipeError for a recipe that cannot run, StreamError for a header that cannot be read,
     GadgetError when a gadget fails, and InputError when nothing that came makes an image.
     """
+    logger = _WarningsOnce(logger)
     context = Context(
         header=header_from_xml(header_xml),
         study=study or StudyStore(),

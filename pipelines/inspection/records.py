@@ -23,14 +23,15 @@ class Sampling:
 
     n_images: int
     n_lines: int
-    """In all images together, averages counted once."""
+    """In all images together, averages counted once; calibration lines off the pattern are among them."""
     n_missing: int
     """Lines the pattern asks for that are not there."""
     n_expected: int
     acceleration: tuple[int, int] | None
     """Seen along (ky, kz) in the first image; None when the pattern is irregular."""
     calibration: tuple[int, int] | None
-    """Fully sampled lines about the centre of the first image, (ky, kz); None without undersampling."""
+    """Lines about the centre of the first image, (ky, kz): those flagged for calibration or, where none are,
+    the fully sampled ones; None without undersampling."""
     mask: list[list[bool]]
     """`(kz, ky)`: the lines of the first image."""
 

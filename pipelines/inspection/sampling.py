@@ -15,6 +15,9 @@ from recon_core.calibration import calibration_block
 from recon_core.lattice import regular_acceleration
 
 _IMAGE_COUNTERS = ("slice", "contrast", "phase", "repetition", "set")
+_CALIBRATING = np.uint64(
+    FLAG_BITS["IS_PARALLEL_CALIBRATION"] | FLAG_BITS["IS_PARALLEL_CALIBRATION_AND_IMAGING"]
+)
 _MAX_LINES = 1 << 24
 """Of an encoded matrix, beyond which no mask is made: a header can claim any size."""
 
@@ -57,12 +60,15 @@ def _counters(encoding: Encoding, headers: Headers) -> dict[str, CounterRange]:
 
 
 def _sampling(encoding: Encoding, headers: Headers) -> Sampling | None:
-    masks = list(image_masks(encoding, headers).values())
-    if not masks:
+    masks_by_image = image_masks(encoding, headers)
+    if not masks_by_image:
         return None
+    masks = list(masks_by_image.values())
     missing = [missing_lines(mask, encoding) for mask in masks]
     first = torch.from_numpy(masks[0])
-    block = calibration_block(first[..., None])
+    calibrating = image_masks(encoding, headers[headers["flags"] & _CALIBRATING != 0])
+    flagged = calibrating.get(next(iter(masks_by_image)))  # where lines are marked, their neighbours are not
+    block = calibration_block((first if flagged is None else torch.from_numpy(flagged))[..., None])
     return Sampling(
         n_images=len(masks),
         n_lines=int(sum(mask.sum() for mask in masks)),

@@ -72,8 +72,11 @@ def _sampling(space: EncodingSpace, sampling: Sampling) -> Iterator[str]:
     yield f"  acceleration  {_product(space.acceleration)} in the header, {seen} seen (ky x kz)"
     if sampling.calibration:
         yield f"  calibration   {_product(sampling.calibration)} lines about the centre (ky x kz)"
-    missing = f"{sampling.n_missing} of {sampling.n_expected} expected are missing"
-    yield f"  lines         {sampling.n_lines} in {sampling.n_images} images; {missing}"
+    n_there = sampling.n_expected - sampling.n_missing
+    words = f"{sampling.n_lines} in {sampling.n_images} images: {n_there} of {sampling.n_expected} expected"
+    if n_besides := sampling.n_lines - n_there:
+        words += f", {n_besides} besides, as calibration lines are"
+    yield f"  lines         {words}"
     for row in sampling_text(np.array(sampling.mask)):
         yield f"  {row}"
 

@@ -48,8 +48,9 @@ def test_a_real_converters_file_is_told_as_it_is(shared_data: Path) -> None:
     assert space.acceleration == (3, 1)
     assert space.sampling is not None
     assert space.sampling.acceleration == (3, 1)
-    assert space.sampling.calibration == (49, 1)
+    assert space.sampling.calibration == (48, 1)
     assert space.sampling.n_missing == 0
+    assert "68 in 1 images: 36 of 36 expected, 32 besides, as calibration lines are" in found.render()
     assert space.counters["kspace_encode_step_1"].limits == (0, 105)
     assert not found.interrupted
 
@@ -68,9 +69,11 @@ def test_the_noise_level_and_acceleration_of_a_generated_scan_are_found(tmp_path
 def test_missing_lines_are_counted(tmp_path: Path) -> None:
     array = np.ones((2, 1, 24, 16))
     array[1, :, 5] = array[1, :, 9] = 0
-    (space,) = inspect_scan(imported(tmp_path, array, "slice coil ky kx")).encodings
+    found = inspect_scan(imported(tmp_path, array, "slice coil ky kx"))
+    (space,) = found.encodings
     assert space.sampling is not None
     assert (space.sampling.n_missing, space.sampling.n_expected, space.sampling.n_lines) == (2, 48, 46)
+    assert found.render().count("46 in 2 images: 46 of 48 expected\n") == 1
 
 
 def test_a_three_dimensional_pattern_is_seen_along_both_axes(tmp_path: Path) -> None:

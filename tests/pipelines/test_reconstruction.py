@@ -55,6 +55,16 @@ def test_where_the_readouts_are_cut_into_blocks_changes_no_bit() -> None:
     assert contents(whole) == contents(in_parts) == contents(offline(SCAN))
 
 
+def test_a_warning_is_logged_once_a_scan_and_noted_in_every_image(caplog: pytest.LogCaptureFixture) -> None:
+    scan = wire.scan(n_slices=2)
+    del scan[2 + wire.N + 3], scan[2 + 3]  # a line of each slice
+    for _ in range(2):
+        caplog.clear()
+        images = offline(scan)
+        assert all(f"1 of {wire.N} lines missing" in image.meta[NOTE] for image in images)
+        assert caplog.text.count(f"1 of {wire.N} lines missing") == 1
+
+
 def test_images_are_those_of_the_plain_transform() -> None:
     (image,) = reconstruct_scan(
         recipe_by_name("cartesian_fft").with_parameters({"FourierReconstruction.combine": "rss"}),
