@@ -44,7 +44,7 @@ def fourier_image(kspace: KSpace, combine: Combination, *notes: str) -> ImageSer
     """The image of a k-space taken as fully sampled."""
     coil_images = ifft(kspace.data)
     if combine in ("low_resolution", "adaptive") and is_silent(kspace):
-        image = coil_images[:1]
+        image = coil_images[:1]  # no signal to weight the coils by
     elif combine == "low_resolution" and len(coil_images) > 1:
         maps = low_resolution_maps(calibration_of(kspace), _shape(coil_images))
         image = sense_combine(coil_images, maps)[None]

@@ -198,7 +198,7 @@ class ImagesInProgress:
             self._note(image, NO_SIGNAL_NOTE)
         calibration = self._calibration.take(key, image, self._begun)
         self._n_images += 1
-        if "average" not in (*self._sort_by, *image.encoding.limits):
+        if self._trigger is None and "average" not in (*self._sort_by, *image.encoding.limits):
             self._given_out.add(key)
         return KSpace(
             data=data,

@@ -159,6 +159,11 @@ def test_a_late_average_without_a_limit_is_noted_not_averaged(caplog: pytest.Log
     assert torch.equal(late.data, torch.from_numpy(random_complex(KSPACE.shape, 1)))
 
 
+def test_averages_that_a_trigger_keeps_apart_need_no_note() -> None:
+    images = accumulated(averages(2)[0], trigger="average")
+    assert [image.notes for image in images] == [(), ()]
+
+
 def test_averages_without_a_limit_and_flagged_once_are_averaged() -> None:
     blocks, mean = averages(2)
     headers = blocks[0].headers.copy()
