@@ -163,5 +163,5 @@ def test_a_radial_scan_is_refused_by_every_cartesian_recipe(
     recipe: str, shared_data: Path, server: JournallingServer
 ) -> None:
     scan = open_scan(shared_data / "raw" / "brain_radial_goldenangle_vfa_5ch.h5")
-    with pytest.raises(SessionError, match="Accumulate.*expected a cartesian trajectory, got 'goldenangle'"):
+    with pytest.raises(SessionError, match=r"Accumulate.*expected a cartesian trajectory, got 'goldenangle'"):
         server.send(scan, recipe)
