@@ -10,6 +10,7 @@ from gadgets.fourier_reconstruction import Combination, combined, fourier_image,
 from gadgets.gadget import Context, Gadget
 from gadgets.reconstructed import reconstructed
 from gadgets.records import ImageSeries, KSpace
+from recon_core.coils.combine import sense_combine
 from recon_core.coils.low_resolution import low_resolution_maps
 from recon_core.errors import InputError
 from recon_core.fourier import ifft, resize
@@ -48,10 +49,11 @@ class Grappa(Gadget, frozen=True):
 
 
 class GrappaCalibration(NamedTuple):
-    """What is computed once for a slice: weights and, to combine at once, their unmixing coefficients."""
+    """What is computed once for a slice."""
 
     weights: GrappaWeights
-    coefficients: torch.Tensor | None
+    coil_weights: torch.Tensor | None
+    """Unmixing coefficients, or coil maps where unmixing would wrap around; None for other combinations."""
 
 
 def grappa_image(kspace: KSpace, gadget: Grappa, known: PerSlice[GrappaCalibration]) -> ImageSeries:
@@ -68,6 +70,8 @@ def grappa_image(kspace: KSpace, gadget: Grappa, known: PerSlice[GrappaCalibrati
         )
     reference = calibration_of(kspace)
     _, n_z, n_y, n_x = kspace.data.shape
+    # In image space the lattice wraps around, which it does smoothly only where it divides the matrix.
+    wraps = n_z % acceleration[0] > 0 or n_y % acceleration[1] > 0
 
     def calibrate() -> GrappaCalibration:
         centre = resize(reference, (min(reference.shape[-1], gadget.calibration_width),))
@@ -76,13 +80,18 @@ def grappa_image(kspace: KSpace, gadget: Grappa, known: PerSlice[GrappaCalibrati
         )
         if gadget.combine != "low_resolution":
             return GrappaCalibration(weights, None)
-        return GrappaCalibration(weights, unmixing(weights, low_resolution_maps(reference, (n_z, n_y, n_x))))
+        coil_maps = low_resolution_maps(reference, (n_z, n_y, n_x))
+        return GrappaCalibration(weights, coil_maps if wraps else unmixing(weights, coil_maps))
 
-    weights, coefficients = known.get(kspace, reference, calibrate, acceleration, n_z, n_y, n_x)
-    if coefficients is not None:
-        image = unmix(coefficients, kspace.data, lines, acceleration)[None]
+    weights, coil_weights = known.get(kspace, reference, calibrate, acceleration, n_z, n_y, n_x)
+    if coil_weights is not None and not wraps:
+        image = unmix(coil_weights, kspace.data, lines, acceleration)[None]
     else:
-        image = combined(ifft(apply_grappa(weights, kspace.data, lines)), gadget.combine)
+        coil_images = ifft(apply_grappa(weights, kspace.data, lines))
+        if coil_weights is None:
+            image = combined(coil_images, gadget.combine)
+        else:
+            image = sense_combine(coil_images, coil_weights)[None]
     rates = f"{acceleration[0]} x {acceleration[1]} (kz x ky)"
     return reconstructed(kspace, image, f"GRAPPA {rates}, calibrated on {tuple(reference.shape[1:])} samples")
 

@@ -204,10 +204,10 @@ def test_every_second_line_with_reference_lines_gives_back_the_object(chain: lis
 @pytest.mark.parametrize(
     ("matrix", "combine", "fourier_limit", "grappa_limit"),
     [
-        ((1, 57, 63), "low_resolution", 0.001, 0.022),
+        ((1, 57, 63), "low_resolution", 0.001, 0.006),
         ((1, 57, 63), "adaptive", 0.002, 0.006),
         ((1, 57, 63), "rss", 1e-6, 0.006),
-        ((9, 31, 33), "low_resolution", 0.015, 0.04),
+        ((9, 31, 33), "low_resolution", 0.015, 0.025),
         ((9, 31, 33), "adaptive", 0.025, 0.025),
         ((9, 31, 33), "rss", 1e-6, 0.006),
     ],
