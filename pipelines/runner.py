@@ -45,36 +45,39 @@ def run_threaded(
 
 
 class _Progress:
-    """How far a gadget has come in the scan, for its error messages."""
+    """How far a gadget has come in the scan, for its error messages.
+
+    Of a block of readouts the first counts, since where it ends is chance: the same scan, cut otherwise, is
+    to fail in the same words.
+    """
 
     def __init__(self) -> None:
-        self.first: int | None = None
-        self.last: int | None = None
-        self.has_ended = False
+        self.scan_counter: int | None = None
+        self.where = "before any readout"
+        self._last: int | None = None
 
     def note(self, item: Any) -> None:
+        at = "at"
         if isinstance(item, Readouts):
-            self.first, self.last = (int(item.headers["scan_counter"][at]) for at in (0, -1))
+            self.scan_counter, self._last = (int(item.headers["scan_counter"][i]) for i in (0, -1))
+            at = "at or after"
         elif isinstance(item, ismrmrd.Acquisition):
-            self.first = self.last = int(item.scan_counter)
+            self.scan_counter = self._last = int(item.scan_counter)
         elif (header := getattr(item, "header", None)) is not None:
-            self.first = self.last = int(header["scan_counter"])
+            self.scan_counter = self._last = int(header["scan_counter"])
+        if self.scan_counter is not None:
+            self.where = f"{at} scan counter {self.scan_counter}"
 
-    def __str__(self) -> str:
-        if self.last is None:
-            return "before any readout"
-        if self.has_ended:
-            return f"at the end, after scan counter {self.last}"
-        if self.first == self.last:
-            return f"at scan counter {self.last}"
-        return f"in scan counters {self.first} to {self.last}"  # where blocks are cut is chance
+    def end(self) -> None:
+        if self._last is not None:
+            self.scan_counter, self.where = self._last, f"at the end, after scan counter {self._last}"
 
 
 def _gadget_error(recipe: str, gadget: str, progress: _Progress, reason: str) -> GadgetError:
     """Where the reason names its readout itself, that is the place, however the stream was cut."""
     if named := re.search(r"\bscan counter (\d+)", reason):
         return GadgetError(recipe, gadget, int(named[1]), "", reason)
-    return GadgetError(recipe, gadget, progress.last, str(progress), reason)
+    return GadgetError(recipe, gadget, progress.scan_counter, progress.where, reason)
 
 
 def _guarded(recipe: str, gadget: Gadget, items: Iterator[Any], context: Context) -> Iterator[Any]:
@@ -87,7 +90,7 @@ def _guarded(recipe: str, gadget: Gadget, items: Iterator[Any], context: Context
             for item in items:
                 progress.note(item)
                 yield item
-            progress.has_ended = True
+            progress.end()
         except BaseException as error:
             upstream.append(error)
             raise
