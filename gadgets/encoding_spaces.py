@@ -32,6 +32,7 @@ class EncodingSpaces:
         self._maxima: dict[int, npt.NDArray[np.uint16]] = {}
         self._n_samples: dict[tuple[int, bool], int] = {}
         self._n_coils: int | None = None
+        _ = self[0]  # what the header already rules out is refused before its data arrive
 
     def __getitem__(self, space: int) -> Encoding:
         """Raises InputError for an encoding that the header lacks or that is not Cartesian."""
@@ -40,7 +41,7 @@ class EncodingSpaces:
             if encoding.trajectory != "cartesian":
                 raise InputError(
                     f"Accumulate: expected a cartesian trajectory, got '{encoding.trajectory}' in encoding "
-                    f"{space}; choose a recipe for this trajectory"
+                    f"{space}; no Cartesian recipe can reconstruct it"
                 )
             # Segments tell how a scan is played out, not where data belong, and few keep to their limits.
             limits = [encoding.limits.get(name, _NO_LIMIT) for name in COUNTERS if name != "segment"]
