@@ -34,7 +34,7 @@ def is_silent(kspace: KSpace) -> bool:
 
 
 N_KEPT = 256
-"""Results kept at a time, the oldest forgotten first."""
+"""Results kept at a time, the oldest forgotten first; one where the header lets no slice come twice."""
 
 
 class _Entry(NamedTuple, Generic[Result]):
@@ -65,6 +65,15 @@ class PerSlice(Generic[Result]):
         result = compute()
         self._results.pop(key, None)
         self._results[key] = _Entry(calibration.clone(), also, result)
-        if len(self._results) > N_KEPT:
+        if len(self._results) > (N_KEPT if _may_come_again(kspace) else 1):
             self._results.pop(next(iter(self._results)))
         return result
+
+
+def _may_come_again(kspace: KSpace) -> bool:
+    limits = kspace.encoding.limits
+    return any(
+        limits[name].maximum > limits[name].minimum
+        for name in ("average", "contrast", "phase", "repetition", "set")
+        if name in limits
+    )

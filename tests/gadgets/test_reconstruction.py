@@ -14,6 +14,7 @@ from gadgets.auto_reconstruction import AutoReconstruction
 from gadgets.calibration import PerSlice, calibration_of
 from gadgets.coil_compression import CoilCompression
 from gadgets.coil_maps import CoilMaps
+from gadgets.encoding import Limit
 from gadgets.fourier_reconstruction import FourierReconstruction
 from gadgets.gadget import Context, Gadget
 from gadgets.grappa import Grappa
@@ -270,7 +271,13 @@ def of_contrast(contrast: int, scale: float) -> KSpace:
     assert kspace.calibration is not None
     header = kspace.header.copy()
     header["idx"]["contrast"] = contrast
-    return replace(kspace, header=header, calibration=scale * kspace.calibration)
+    limits = {**kspace.encoding.limits, "contrast": Limit(0, 2, 0)}
+    return replace(
+        kspace,
+        header=header,
+        calibration=scale * kspace.calibration,
+        encoding=replace(kspace.encoding, limits=limits),
+    )
 
 
 def n_computed(known: PerSlice[int], images: list[KSpace]) -> int:
@@ -295,6 +302,15 @@ def test_the_oldest_of_many_results_is_forgotten(monkeypatch: pytest.MonkeyPatch
     assert n_computed(known, [first, second, third]) == 3
     assert n_computed(known, [second, third]) == 0
     assert n_computed(known, [first]) == 1
+
+
+def test_slices_that_do_not_come_again_are_not_kept() -> None:
+    def of_slice(number: int) -> KSpace:
+        once = of_contrast(0, 1.0 + number)
+        once.header["idx"]["slice"] = number
+        return replace(once, encoding=replace(once.encoding, limits={}))
+
+    assert n_computed(PerSlice(), [of_slice(0), of_slice(0), of_slice(1), of_slice(0)]) == 3
 
 
 # The automatic choice
