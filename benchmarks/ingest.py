@@ -72,10 +72,11 @@ def main() -> None:
         for name, (n_coils, n_samples, n_slices) in SHAPES.items():
             scan = noise_scan(n_coils, n_samples, n_slices)
             seconds: dict[str, list[float]] = {"reconstream": [], "fire": []}
-            for _ in range(N_RUNS):
-                seconds["reconstream"].append(exchange(ours.port, scan, RECIPE)[0])
+            for run in range(N_RUNS + 1):  # the first warms both up
+                took = exchange(ours.port, scan, RECIPE)[0], exchange(fire_port, scan, "null")[0]
                 ours.forget_journals()
-                seconds["fire"].append(exchange(fire_port, scan, "null")[0])
+                for server, taken in zip(seconds, took, strict=True):
+                    seconds[server] += [taken] if run else []
             figures[name] = {server: rates(scan, times) for server, times in seconds.items()}
             figures[name]["ratio"] = round(
                 statistics.median(seconds["fire"]) / statistics.median(seconds["reconstream"]), 2
