@@ -1,6 +1,7 @@
 """Runs a recipe's gadgets over a stream: chained in tests, each in its own thread when serving."""
 
 import contextvars
+import os
 import re
 import threading
 from collections import deque
@@ -10,6 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import ismrmrd
+import torch
 
 from gadgets.gadget import Context, Gadget
 from gadgets.records import Readouts
@@ -185,10 +187,49 @@ class _Pipe:
             yield item
 
 
+class _Turn:
+    """A gadget's right to compute: held from an item's arrival to a result or the wish for the next item."""
+
+    def __init__(self, turns: threading.Semaphore) -> None:
+        self._turns, self._is_held = turns, False
+
+    def held_between(self, items: Iterator[Any]) -> Iterator[Any]:
+        """`items`, waited for without the turn."""
+        while True:
+            self._give_up()
+            item = next(items, _END)
+            self._take()
+            if item is _END:
+                return
+            yield item
+
+    def given_up_for(self, results: Iterator[Any]) -> Iterator[Any]:
+        """`results`, handed on without the turn."""
+        try:
+            for result in results:
+                self._give_up()
+                yield result
+                self._take()
+        finally:
+            self._give_up()
+
+    def _take(self) -> None:
+        self._turns.acquire()
+        self._is_held = True
+
+    def _give_up(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._turns.release()
+
+
 class _ProductionLine:
     """The threads of one scan: a source, then the gadgets, with a pipe behind each."""
 
     def __init__(self, recipe: Recipe, context: Context, is_live: bool) -> None:
+        # As many gadgets of a scan compute at once as their threads have cores; more would only get in each
+        # other's way, and take nearly twice the time.
+        self._turns = threading.Semaphore(max(1, (os.cpu_count() or 1) // torch.get_num_threads()))
         self._recipe, self._context, self._is_live = recipe, context, is_live
         self._pipes: list[_Pipe] = []
         self._to_join: list[threading.Thread] = []
@@ -216,7 +257,9 @@ class _ProductionLine:
         return self._pipes[-1]
 
     def _work(self, gadget: Gadget, source: _Pipe, bypass: Callable[[Any], None]) -> Iterator[Any]:
-        return _guarded(self._recipe.name, gadget, _accepted(gadget, source, bypass), self._context)
+        turn = _Turn(self._turns)
+        items = turn.held_between(_accepted(gadget, source, bypass))
+        return turn.given_up_for(_guarded(self._recipe.name, gadget, items, self._context))
 
     def _start(self, name: str, work: Callable[..., Iterator[Any]], pipe: _Pipe) -> threading.Thread:
         target, context = partial(self._fill, pipe, work), contextvars.copy_context()

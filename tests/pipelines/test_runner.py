@@ -1,8 +1,10 @@
 """The runner: order, bypass, backpressure, and failures that name where they happened."""
 
 import contextvars
+import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic, sleep
 from typing import Any, ClassVar
@@ -67,6 +69,23 @@ class Hold(Gadget, frozen=True):
             yield readouts
 
 
+class CountAtOnce(Gadget, frozen=True):
+    """Counts how many of its kind are computing."""
+
+    accepts = Readouts
+    emits = Readouts
+    most: ClassVar[int] = 0
+    computing: ClassVar[list[object]] = []
+
+    def __call__(self, items: Iterable[Readouts], context: Context) -> Iterator[Readouts]:
+        for readouts in items:
+            self.computing.append(self)
+            time.sleep(0.0005)  # lets another thread run, were it allowed to
+            CountAtOnce.most = max(CountAtOnce.most, len(self.computing))
+            self.computing.pop()
+            yield readouts
+
+
 class FailAt(Gadget, frozen=True):
     """Fails on the block whose last readout has this scan counter; at the end for -1."""
 
@@ -127,7 +146,9 @@ class Image(Gadget, frozen=True):
         yield from items
 
 
-GADGETS = {cls.__name__: cls for cls in (Number, Pair, Hold, FailAt, FailOn, FirstOnly, OneByOne, Image)}
+GADGETS = {
+    cls.__name__: cls for cls in (Number, Pair, Hold, CountAtOnce, FailAt, FailOn, FirstOnly, OneByOne, Image)
+}
 
 
 @pytest.fixture(autouse=True)
@@ -229,7 +250,8 @@ def test_a_bypassed_item_comes_out_while_the_gadget_behind_it_is_blocked() -> No
 
 
 @pytest.mark.parametrize("n_gadgets", [1, 3])
-def test_the_source_is_not_read_ahead_of_the_queues(n_gadgets: int) -> None:
+def test_the_source_is_not_read_ahead_of_the_queues(n_gadgets: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)  # the held gadget is to keep no other from computing
     n_read, moved = 0, threading.Condition()
 
     def endless() -> Iterator[Readouts]:
@@ -251,6 +273,14 @@ def test_the_source_is_not_read_ahead_of_the_queues(n_gadgets: int) -> None:
     Hold.released.set()
     started.join(DEADLINE_S)
     results.close()
+
+
+def test_gadgets_that_fill_the_cores_compute_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(CountAtOnce, "most", 0)
+    recipe = recipe_of(*[Step("CountAtOnce")] * 4)
+    assert len(list(run_threaded(recipe, map(readout, range(50)), CONTEXT))) == 50
+    assert CountAtOnce.most == 1
 
 
 @pytest.mark.parametrize("runner", [run, run_threaded])
