@@ -17,7 +17,7 @@ def prepare_process() -> None:
     """
     # Without the policy, threads of any thread but the main one would sleep at once, whatever the count.
     os.environ.setdefault("OMP_WAIT_POLICY", "ACTIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # microseconds; by default it is milliseconds
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # tens of microseconds; by default it is milliseconds
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(_M_ARENA_MAX, 1)
