@@ -8,7 +8,7 @@ from recon_core.errors import InputError
 
 _CARTESIAN = 1
 _THREE_DIMENSIONAL = 4
-_COUNTER_NAMES = {
+COUNTER_NAMES = {
     "average": "Ave",
     "slice": "Sli",
     "contrast": "Eco",
@@ -17,6 +17,7 @@ _COUNTER_NAMES = {
     "set": "Set",
     "segment": "Seg",
 }
+"""Siemens' names of MRD's counters, those of the encoding steps apart."""
 
 
 def mrd_header(protocol: dict[str, Any], blocks: list[Any], *, is_epi: bool, where: str) -> Any:
@@ -117,7 +118,7 @@ def _limits(blocks: list[Any]) -> Any:
     return xsd.encodingLimitsType(
         kspace_encoding_step_1=limit("Lin", int(centre.CenterLin)),
         kspace_encoding_step_2=limit("Par", int(centre.CenterPar)),
-        **{mrd: limit(siemens) for mrd, siemens in _COUNTER_NAMES.items()},
+        **{mrd: limit(siemens) for mrd, siemens in COUNTER_NAMES.items()},
     )
 
 

@@ -13,23 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gadgets.records import FLAG_BITS, HEADER_DTYPE, Readouts
-from pipelines.importers.siemens_header import mrd_header
+from pipelines.importers.siemens_header import COUNTER_NAMES, mrd_header
 from pipelines.sources import Scan
 from recon_core.errors import InputError
 
 _LOGGER = logging.getLogger("reconstream")
 
-_COUNTERS = {
-    "kspace_encode_step_1": "Lin",
-    "kspace_encode_step_2": "Par",
-    "average": "Ave",
-    "slice": "Sli",
-    "contrast": "Eco",
-    "phase": "Phs",
-    "repetition": "Rep",
-    "set": "Set",
-    "segment": "Seg",
-}
+_COUNTERS = {"kspace_encode_step_1": "Lin", "kspace_encode_step_2": "Par", **COUNTER_NAMES}
 _FLAGS = {
     "NOISEADJSCAN": "IS_NOISE_MEASUREMENT",
     "FIRSTSCANINSLICE": "FIRST_IN_SLICE",

@@ -3,7 +3,6 @@
 import json
 import logging
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import ismrmrd
@@ -17,9 +16,9 @@ from pipelines.server import Server
 from recon_core.errors import SessionError
 from tests.pipelines import wire
 from tests.pipelines.serving import content, contents, offline, serving
+from tests.pipelines.short_scan import SCAN
 from tests.pipelines.wire import CLOSE, RawClient
 
-SCAN = wire.scan()
 CONFIG, HEADER, LINES = SCAN[0], SCAN[1], SCAN[2:-1]
 SHOW = 'name = "show"\nabout = "images to images"\nstart = "images"\n[[gadget]]\nuse = "ImageType"\n'
 XML = """<?xml version="1.0"?>
@@ -40,17 +39,6 @@ use = "Accumulate"
 use = "FourierReconstruction"
 with = { combine = "rss" }
 """
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("journals")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def expected() -> list[object]:
-    return contents(offline(SCAN))
 
 
 def answered(server: Server, *parts: bytes) -> list[object]:
