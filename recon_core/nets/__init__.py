@@ -1,0 +1,1 @@
+"""Networks that reconstruct undersampled slices: one architecture a file, its config record beside it."""
