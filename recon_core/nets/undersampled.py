@@ -11,6 +11,8 @@ from recon_core import fourier
 
 SCALE_QUANTILE = 0.99
 """The zero-filled magnitude image has this quantile at one after `Undersampled.normalised`."""
+INTENSITY_SCALING = "zero-filled-p99"
+"""What a model package calls that scaling."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -1,0 +1,1 @@
+"""Model packages, and the engine that runs their networks for every session of a process."""
