@@ -34,6 +34,16 @@ def ifft(kspace: torch.Tensor, axes: Sequence[int] = SPATIAL_AXES) -> torch.Tens
     return image.mul_(modulation * centre.conjugate())
 
 
+def shift_phases(steps: torch.Tensor, n: int, like: torch.Tensor) -> torch.Tensor:
+    """What shifting k-space does to the image: y(k + step) is the k-space of x(r)·e^(−2πi·step·r/n).
+
+    (step, r), r from −(n // 2), of the dtype and on the device of `like`.
+    """
+    positions = torch.arange(n, device=like.device) - n // 2
+    angle_rad = -2 * torch.pi * (steps[:, None] * positions).to(torch.float64) / n
+    return torch.polar(torch.ones_like(angle_rad), angle_rad).to(like.dtype)
+
+
 def resize(array: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     """Crop or zero-pad the trailing axes to `shape`, keeping index n // 2 at index m // 2."""
     for axis, wanted in zip(range(-len(shape), 0), shape, strict=True):

@@ -9,12 +9,13 @@ targets at p + d with 0 ≤ d < R, d ≠ 0, along kz and ky alike. Along kx, n s
 """
 
 from dataclasses import dataclass
-from itertools import combinations, combinations_with_replacement, product
+from itertools import product
 
 import torch
 
+from recon_core.coils.neighbourhoods import lines_at, window_gram
 from recon_core.errors import CalibrationError, InputError
-from recon_core.fourier import ifft
+from recon_core.fourier import ifft, shift_phases
 from recon_core.lattice import lattice_mask, lattice_offset
 
 CHUNK = 4096
@@ -70,14 +71,14 @@ def grappa_weights(
             "reference lines or choose a smaller kernel"
         )
     n_coils, n_targets = calibration.shape[0], acceleration[0] * acceleration[1] - 1
-    n_windows = tuple(have - need + 1 for have, need in zip(calibration.shape[1:3], extent, strict=True))
+    n_windows = (calibration.shape[1] - extent[0] + 1, calibration.shape[2] - extent[1] + 1)
     sources = [(a * rates[0], b * rates[1]) for a, b in product(range(shape[0]), range(shape[1]))]
     base = tuple((n - 1) // 2 * rate for n, rate in zip(shape[:2], acceleration, strict=True))
     targets = [(base[0] + dz, base[1] + dy) for dz, dy in _target_offsets(acceleration)]
 
     solution = _solve(
-        _lines_at(calibration, sources, n_windows),
-        _lines_at(calibration, targets, n_windows),
+        lines_at(calibration, sources, n_windows),
+        lines_at(calibration, targets, n_windows),
         shape[2],
         regularisation,
     )
@@ -129,10 +130,12 @@ def unmixing(weights: GrappaWeights, coil_maps: torch.Tensor) -> torch.Tensor:
     kernel = weights.kernel.to(coil_maps.dtype)
     steps_z, steps_y = (_steps(weights, axis, coil_maps) for axis in (0, 1))
     half_x = kernel.shape[-1] // 2
-    turn_x = _turns(torch.arange(-half_x, half_x + 1, device=coil_maps.device), n_x, coil_maps)
+    turn_x = shift_phases(torch.arange(-half_x, half_x + 1, device=coil_maps.device), n_x, coil_maps)
     # (x, target coil · step, coil), the steps along kz and ky of all targets taken together.
     along_x = torch.einsum("tdsabk,kx->xdtabs", kernel, turn_x).flatten(1, 4).view(n_x, -1, n_coils)
-    turn_zy = _turns(steps_z, n_z, coil_maps)[:, :, None] * _turns(steps_y, n_y, coil_maps)[:, None, :]
+    turn_zy = (
+        shift_phases(steps_z, n_z, coil_maps)[:, :, None] * shift_phases(steps_y, n_y, coil_maps)[:, None, :]
+    )
 
     conjugate = coil_maps.conj().permute(3, 1, 2, 0).reshape(n_x, n_z * n_y, n_coils, 1)
     turn_zy = turn_zy.flatten(1).T[:, None, :].contiguous()
@@ -172,34 +175,14 @@ def _target_offsets(acceleration: tuple[int, int]) -> list[tuple[int, int]]:
     return list(product(range(acceleration[0]), range(acceleration[1])))[1:]
 
 
-def _lines_at(block: torch.Tensor, starts: list[tuple[int, int]], n_windows: tuple[int, ...]) -> torch.Tensor:
-    """(kx, window, position · coil): the line at each position of a window, for every window."""
-    lines = [block[:, z : z + n_windows[0], y : y + n_windows[1]].flatten(1, 2) for z, y in starts]
-    return torch.stack(lines).permute(3, 2, 0, 1).flatten(2).contiguous()
-
-
 def _solve(sources: torch.Tensor, targets: torch.Tensor, n_kx: int, regularisation: float) -> torch.Tensor:
-    """Least-squares weights (kx · position · coil, target · coil) over every window along kx.
-
-    The normal matrix is built from lags: its block (i+1, j+1) is block (i, j) with one window column
-    dropped in front and one added behind, so only the blocks (0, j) need the whole data.
-    """
-    n_columns, n_sources = sources.shape[0] - n_kx + 1, sources.shape[-1]
-    first = sources[:n_columns].flatten(0, 1).mH
-    gram = sources.new_zeros((n_kx, n_kx, n_sources, n_sources))
-    for j in range(n_kx):
-        gram[0, j] = first @ sources[j : j + n_columns].flatten(0, 1)
-    for i, j in combinations_with_replacement(range(1, n_kx), 2):
-        dropped = sources[i - 1].mH @ sources[j - 1]
-        added = sources[n_columns + i - 1].mH @ sources[n_columns + j - 1]
-        gram[i, j] = gram[i - 1, j - 1] - dropped + added
-    for i, j in combinations(range(n_kx), 2):
-        gram[j, i] = gram[i, j].mH
+    """Least-squares weights (kx · position · coil, target · coil) over every window along kx."""
+    n_columns = sources.shape[0] - n_kx + 1
     centred = targets[n_kx // 2 : n_kx // 2 + n_columns].flatten(0, 1)
     right = torch.cat([sources[i : i + n_columns].flatten(0, 1).mH @ centred for i in range(n_kx)])
 
     # Solved in double precision: the condition number is that of the data, squared.
-    normal = gram.permute(0, 2, 1, 3).reshape(n_kx * n_sources, -1).to(torch.complex128)
+    normal = window_gram(sources, n_kx).to(torch.complex128)
     power = normal.diagonal().real.mean()
     if not (torch.isfinite(power) and power > 0):
         raise CalibrationError(
@@ -270,13 +253,6 @@ def _steps(weights: GrappaWeights, axis: int, like: torch.Tensor) -> torch.Tenso
         for source in product(range(n_z), range(n_y))
     ]
     return torch.tensor(steps, device=like.device)[:, axis]
-
-
-def _turns(steps: torch.Tensor, n: int, like: torch.Tensor) -> torch.Tensor:
-    """e^(−2πi·step·r/n) as (step, r), r from −(n // 2)."""
-    positions = torch.arange(n, device=like.device) - n // 2
-    angle = -2 * torch.pi * (steps[:, None] * positions).to(torch.float64) / n
-    return torch.polar(torch.ones_like(angle), angle).to(like.dtype)
 
 
 def _require_matching(
