@@ -1,0 +1,167 @@
+"""From a slice to what a scanner would have measured of it, and what should come out."""
+
+import msgspec
+import torch
+from torch.nn.functional import adaptive_avg_pool2d
+
+from recon_core.coils.combine import rss
+from recon_core.errors import CalibrationError
+from recon_core.fourier import fft, ifft, resize
+from recon_core.nets.undersampled import Undersampled
+from recon_core.training.draws import Draws, Range
+from recon_core.training.known_maps import calibration_samples, estimated_maps, normalised_maps, support
+from recon_core.training.random_coils import N_NODES, interpolated, random_sensitivities
+from recon_core.training.random_phase import sinusoidal_phase, tissue_phase
+from recon_core.training.random_view import random_view
+from recon_core.training.slices import Slice
+
+Shape = tuple[int, int]
+
+FINER = 1.25
+"""Coil images are formed on a grid this much finer than the scan's, from an object on a finer one still.
+
+The smooth maps spread the object's spectrum by a few samples only, so that what is cut off afterwards is what
+a scanner cuts off, and nothing aliases into what is kept.
+"""
+COMPLEX_PHASE = 0.3
+"""Strength of the phase added to images that have one, relative to that of images without."""
+OBJECT = 0.1
+"""Share of the largest magnitude above which a pixel counts in the mean signal."""
+
+
+class Simulation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How slices become scans. Ranges are drawn from anew for every example."""
+
+    matrices: tuple[Shape, ...] = ((160, 160), (192, 160), (160, 192), (192, 192))
+    """`(ny, nx)`, one for each batch. Slices of k-space keep their own."""
+    n_coils: tuple[int, ...] = (4, 6, 8, 12, 16)
+    """One for each batch; 1 is a single uniform coil, without maps."""
+    compressed: float = 0.5
+    """Share of examples whose channels are the strongest combinations of more coils."""
+    measured_maps: float = 0.0
+    """Share of examples with the sensitivities of real k-space among the sources, not of random loops."""
+    estimated: float = 0.3
+    """Share of examples whose maps are calibrated (ESPIRiT) from the noisy samples, as a scan's are."""
+    cropped: float = 0.5
+    """Share of the other examples whose maps are zero outside the object."""
+    snr: Range = (5.0, 200.0)
+    """Mean signal of the object over the noise of a fully sampled combined image; log-uniform."""
+    augment: bool = True
+    """Whether views and contrasts vary; without, the image fills the field of view as it is."""
+    zoom: Range = (0.7, 1.3)
+    """Field of view over the longer side of the image; log-uniform."""
+    tilt_rad: float = 0.2
+    """Standard deviation of rotations, beside quarter turns."""
+    gamma: Range = (0.7, 1.4)
+    """Exponent of the magnitude; log-uniform."""
+    phase: float = 1.0
+    """Strength of the added phase: sinusoidal of natural images, else as tissue has it."""
+
+
+def simulate(
+    image: Slice,
+    sampled: torch.Tensor,
+    n_coils: int,
+    simulation: Simulation,
+    draws: Draws,
+    sensitivities: torch.Tensor | None = None,
+) -> tuple[Undersampled, torch.Tensor]:
+    """One undersampled slice y = M (crop F S ρ + n), and its target x = Ŝᴴ F⁻¹ crop F S ρ.
+
+    ρ is a random view of the image with a phase, S are random sensitivities. The target is the noise-free,
+    fully sampled scan combined with the maps Ŝ that the network is given: S over its root sum of squares, or
+    estimated from the samples.
+
+    Args:
+        image: of any kind but k-space.
+        sampled: `(ky, kx)` boolean; also states the matrix.
+        n_coils: channels; one is a uniform coil, without maps.
+        simulation: what to draw from.
+        draws: where chance comes from: the same draws, the same example.
+        sensitivities: `(coil, y, x)` on `N_NODES` squared, in place of random ones.
+
+    Returns:
+        A batch of one slice, and its `(1, y, x)` target, complex64.
+    """
+    matrix = (sampled.shape[0], sampled.shape[1])
+    fine = (2 * round(FINER * matrix[0] / 2), 2 * round(FINER * matrix[1] / 2))
+    object_ = _resolved(_object(image, matrix, simulation, draws), fine)
+    if n_coils == 1:
+        kspace = _resolved_kspace(object_[None], matrix)
+    else:
+        if sensitivities is None:
+            seen = adaptive_avg_pool2d(object_.abs()[None], N_NODES)[0]
+            sensitivities = random_sensitivities(n_coils, seen, draws, compressed=simulation.compressed)
+        kspace = _resolved_kspace(interpolated(sensitivities, fine) * object_, matrix)
+    coil_images = ifft(kspace, (-2, -1))
+    magnitude = rss(coil_images, -3)
+    noise_std = float(magnitude[magnitude > OBJECT * magnitude.max()].mean()) / draws.log_uniform(
+        *simulation.snr
+    )
+    noisy = (kspace + noise_std * draws.complex_normal(*kspace.shape)) * sampled
+    coil_maps, target = None, coil_images[0]
+    if sensitivities is not None:
+        coil_maps = _given_maps(sensitivities, magnitude, noisy, sampled, simulation, draws)
+        target = (coil_maps.conj() * coil_images).sum(0)
+        coil_maps = coil_maps[None]
+    undersampled = Undersampled(
+        kspace=noisy[None],
+        sampled=sampled[None],
+        coil_maps=coil_maps,
+        noise_std=torch.tensor([noise_std]),
+    )
+    return undersampled, target[None]
+
+
+def _object(image: Slice, matrix: Shape, simulation: Simulation, draws: Draws) -> torch.Tensor:
+    """The image in its field of view, complex, at least as fine as the grid of the coil images."""
+    if simulation.augment:
+        view = random_view(
+            image.data,
+            matrix,
+            draws,
+            finer=FINER,
+            zoom=simulation.zoom,
+            tilt_rad=simulation.tilt_rad,
+            gamma=simulation.gamma,
+        )
+    else:
+        view = resize(image.data, [max(n) for n in zip(image.data.shape, matrix, strict=True)])
+    shape = (view.shape[0], view.shape[1])
+    if image.kind == "natural":
+        return view * sinusoidal_phase(shape, draws, simulation.phase)
+    strength = COMPLEX_PHASE if image.kind == "complex" else 1.0
+    return view * tissue_phase(shape, draws, strength * simulation.phase)
+
+
+def _resolved_kspace(image: torch.Tensor, shape: Shape) -> torch.Tensor:
+    """The centre of the k-space of `(*batch, y, x)`, scaled so that transforming it back keeps intensities.
+
+    Axis by axis: the second transform sees only rows that are kept.
+    """
+    rows = resize(fft(image, (-2,)), (shape[0], image.shape[-1]))
+    scale = (shape[0] * shape[1] / (image.shape[-2] * image.shape[-1])) ** 0.5
+    return resize(fft(rows, (-1,)), shape).mul(scale)
+
+
+def _resolved(image: torch.Tensor, shape: Shape) -> torch.Tensor:
+    """The image at another resolution."""
+    return ifft(_resolved_kspace(image, shape), (-2, -1))
+
+
+def _given_maps(
+    sensitivities: torch.Tensor,
+    magnitude: torch.Tensor,
+    noisy: torch.Tensor,
+    sampled: torch.Tensor,
+    simulation: Simulation,
+    draws: Draws,
+) -> torch.Tensor:
+    if draws.chance(simulation.estimated):
+        try:
+            return estimated_maps(noisy, sampled)
+        except CalibrationError:
+            pass  # too few central samples: some patterns have no more
+    true = interpolated(sensitivities, (magnitude.shape[0], magnitude.shape[1]))
+    maps = normalised_maps(true, calibration_samples(noisy, sampled))
+    return maps * support(magnitude) if draws.chance(simulation.cropped) else maps
