@@ -22,12 +22,16 @@ class SenseOperator(LinearOperator):
     Args:
         coil_maps: S, complex, (coil, z, y, x) or (set, coil, z, y, x).
         sampled: M, boolean, broadcastable to (kz, ky, kx).
+        axes: that F transforms. Along the others, maps and M count separate problems: axes (-2, -1) makes z
+            a batch of slices, each with its own maps and M.
 
     Images are (*batch, z, y, x), or (*batch, set, z, y, x) where the maps have sets; k-space is
     (*batch, coil, kz, ky, kx). What `adjoint` is given at positions not sampled is ignored, NaN included.
     """
 
-    def __init__(self, coil_maps: torch.Tensor, sampled: torch.Tensor) -> None:
+    def __init__(
+        self, coil_maps: torch.Tensor, sampled: torch.Tensor, axes: tuple[int, ...] = fourier.SPATIAL_AXES
+    ) -> None:
         if coil_maps.ndim not in (4, 5) or not coil_maps.is_complex():
             raise InputError(
                 f"SENSE: expected complex coil maps ([set,] coil, z, y, x), got {coil_maps.dtype} "
@@ -42,18 +46,19 @@ class SenseOperator(LinearOperator):
         self.has_sets = coil_maps.ndim == 5
         self.coil_maps = coil_maps if self.has_sets else coil_maps[None]
         self.sampled = sampled.to(coil_maps.device).expand(matrix)
+        self.axes = axes
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """M F S x."""
         image = x if self.has_sets else x.unsqueeze(-4)
         self._check_shape("image ([set,] z, y, x)", image, self.coil_maps[:, 0])
-        kspace = fourier.fft(_coil_images(self.coil_maps, image))
+        kspace = fourier.fft(_coil_images(self.coil_maps, image), self.axes)
         return torch.where(self.sampled, kspace, 0)
 
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
         """Sᴴ Fᴴ M y."""
         self._check_shape("k-space (coil, kz, ky, kx)", y, self.coil_maps[0])
-        coil_images = fourier.ifft(torch.where(self.sampled, y, 0))
+        coil_images = fourier.ifft(torch.where(self.sampled, y, 0), self.axes)
         image = coil_images.new_zeros(*y.shape[:-4], *self.coil_maps[:, 0].shape)
         _add_conjugate_combination(image, self.coil_maps, coil_images.conj_physical())
         return self._without_set_axis(image.conj_physical())
@@ -97,13 +102,13 @@ class _SenseNormal(LinearOperator):
 
     def __init__(self, sense_op: SenseOperator) -> None:
         sampled = sense_op.sampled
-        varying = [axis for axis in (-3, -2, -1) if bool((sampled != sampled.narrow(axis, 0, 1)).any())]
+        varying = [axis for axis in sense_op.axes if bool((sampled != sampled.narrow(axis, 0, 1)).any())]
         constant = [axis for axis in (-3, -2, -1) if axis not in varying]
         self.has_sets = sense_op.has_sets
         self.axis_order = [*constant, *varying]
         self.transformed = tuple(range(-len(varying), 0))
         self.coil_maps = self._permuted(sense_op.coil_maps)
-        mask = self._permuted(torch.fft.ifftshift(sampled, dim=(-3, -2, -1)))
+        mask = self._permuted(torch.fft.ifftshift(sampled, dim=sense_op.axes))
         n_transformed = math.prod(mask.shape[axis] for axis in self.transformed)
         # Complex by complex is the faster product; and the scale is ours, see recon_core.fourier.
         self.mask = mask.to(sense_op.coil_maps.dtype) / n_transformed

@@ -358,3 +358,16 @@ def real_brain(shared_data: Path, crop: int = 256) -> tuple[torch.Tensor, torch.
     sampled = torch.zeros(crop, 1, dtype=torch.bool)
     sampled[::4], sampled[crop // 2 - 12 : crop // 2 + 12] = True, True
     return kspace, coil_images / coil_images.abs().square().sum(0).sqrt(), sampled
+
+
+def test_axes_not_transformed_count_slices_of_their_own() -> None:
+    coil_maps, sampled, image = noise(4, 3, 6, 5), undersampled((3, 6, 5), "ky, kx"), noise(3, 6, 5, seed=1)
+    sampled = torch.stack([sampled, sampled.roll(1, 0), sampled.roll(1, 1)])
+    stack = SenseOperator(coil_maps, sampled, axes=(-2, -1))
+    assert_linear_operator(stack, (3, 6, 5))
+    assert_linear_operator(stack.normal, (3, 6, 5))
+    for number in range(3):
+        of_one = slice(number, number + 1)
+        alone = SenseOperator(coil_maps[:, of_one], sampled[of_one])
+        torch.testing.assert_close(stack(image)[:, of_one], alone(image[of_one]))
+        torch.testing.assert_close(stack.normal(image)[of_one], alone.normal(image[of_one]))

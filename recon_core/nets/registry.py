@@ -1,0 +1,35 @@
+"""The networks that can be asked for by name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import torch
+
+from recon_core.errors import InputError
+from recon_core.nets.architecture import Architecture
+from recon_core.nets.d5c5 import D5C5
+
+ARCHITECTURES: dict[str, type[Architecture]] = {"d5c5": D5C5}
+
+
+def build(architecture: str, config: Mapping[str, Any]) -> torch.nn.Module:
+    """The network `architecture` with new weights, of the configuration that its record describes.
+
+    Raises:
+        InputError: an unknown architecture, field or anatomy, or a value that the field cannot have.
+    """
+    if architecture not in ARCHITECTURES:
+        raise InputError(
+            f"network: expected one of {', '.join(sorted(ARCHITECTURES))}, got '{architecture}'; "
+            f"name one of them"
+        )
+    record = ARCHITECTURES[architecture]
+    try:
+        configured = msgspec.convert(dict(config), record)
+    except msgspec.ValidationError as error:
+        raise InputError(
+            f"network '{architecture}': expected a configuration of {', '.join(record.__struct_fields__)}, "
+            f"got {error}; correct it"
+        ) from error
+    return configured.build()
