@@ -72,8 +72,9 @@ class _Problem:
 
     def with_data(self, image: torch.Tensor) -> torch.Tensor:
         """The k-space of coil images, the acquired samples replaced by the data."""
-        kspace: torch.Tensor = torch.fft.fftn(image, dim=self.axes)
-        return torch.addcmul(self.data, kspace, self.free)
+        kspace = torch.fft.fftn(image, dim=self.axes)
+        replaced: torch.Tensor = torch.addcmul(self.data, kspace, self.free)
+        return replaced
 
     def kspace(self, estimate: torch.Tensor) -> torch.Tensor:
         """(slice, coil, ky, kx), centred, with the acquired samples to the bit."""
