@@ -8,9 +8,17 @@ import torch
 
 from recon_core.errors import InputError
 from recon_core.nets.architecture import Architecture
+from recon_core.nets.calibrated_cascade import CalibratedCascade
 from recon_core.nets.d5c5 import D5C5
+from recon_core.nets.dccnn import DCCNN
+from recon_core.nets.unet import UNet
 
-ARCHITECTURES: dict[str, type[Architecture]] = {"d5c5": D5C5}
+ARCHITECTURES: dict[str, type[Architecture]] = {
+    "calibrated_cascade": CalibratedCascade,
+    "d5c5": D5C5,
+    "dccnn": DCCNN,
+    "unet": UNet,
+}
 
 
 def build(architecture: str, config: Mapping[str, Any]) -> torch.nn.Module:

@@ -78,8 +78,9 @@ class SwitchedNetwork(torch.nn.Module):
     def specific_parameters(self, anatomy: str | None) -> Iterator[torch.nn.Parameter]:
         """Those that `anatomy` alone uses, none in a network that shares all."""
         anatomy = self.resolved(anatomy)
-        for specific in self._specific_modules():
-            yield from specific[str(anatomy)].parameters()
+        if anatomy is not None:
+            for specific in self._specific_modules():
+                yield from specific[anatomy].parameters()
 
     def shared_parameters(self) -> Iterator[torch.nn.Parameter]:
         """Those that every anatomy uses."""
