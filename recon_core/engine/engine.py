@@ -1,0 +1,234 @@
+"""The engine: networks for every session of a process, on one device."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from dataclasses import dataclass, replace
+from time import perf_counter
+from types import TracebackType
+from typing import Self
+
+import torch
+
+from recon_core.engine.gate import Measured, outside, unknown
+from recon_core.engine.inference import How, Inference
+from recon_core.engine.manifest import Precision
+from recon_core.engine.package import ModelPackage
+from recon_core.engine.store import ModelStore
+from recon_core.engine.waiting import Priority
+from recon_core.engine.worker import Worker
+from recon_core.errors import EngineError, InputError, OutOfRange
+from recon_core.nets.undersampled import Undersampled
+
+_LOGGER = logging.getLogger("reconstream.engine")
+_FROM_BEST: tuple[How, ...] = ("batch", "tiles", "cpu")
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstructed:
+    """Images from a network, and how they came about."""
+
+    image: torch.Tensor
+    """`(slice, y, x)` complex64, at the intensity of the k-space that came in, on its device."""
+    model: str
+    """`name@version`."""
+    hash: str
+    """Of the package."""
+    precision: Precision
+    batch_size: int
+    """Slices in a pass of the network, those of other sessions included."""
+    how: How
+    """`batch` as a rule; `tiles` or `cpu` after memory ran out."""
+    wall_time_s: float
+    """From the call to the images, waiting included."""
+    peak_memory_bytes: int
+    """See `inference.Pass`."""
+    unchecked: tuple[str, ...]
+    """What the gate was not told, and could not measure."""
+
+
+class Engine:
+    """Reconstructs slices with the networks of a store; may be called from any number of threads.
+
+    One worker owns the device. It takes slices of the same shape, model and anatomy together, whoever sent
+    them, inline before replay. A slice waits for companions only while another session uses the same model,
+    at most `latency_budget_ms`. On a CPU a batch of one is as fast as any.
+
+    Each call ends: with images, or with ModelError (a package that is unknown or refused), InputError
+    (arrays that do not fit together), OutOfRange (the gate) or EngineError (anything else).
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str = "cpu",
+        *,
+        store: ModelStore | None = None,
+        batch_size: int | None = None,
+        latency_budget_ms: float = 10.0,
+        mixed_precision: bool | None = None,
+    ) -> None:
+        """`batch_size` is 1 on a CPU and 4 elsewhere unless told; mixed precision is for packages that allow
+        it, off on a CPU and on elsewhere unless told."""
+        self._device = torch.device(device)
+        is_cpu = self._device.type == "cpu"
+        self._batch_size = batch_size or (1 if is_cpu else 4)
+        self._mixed_precision = not is_cpu if mixed_precision is None else mixed_precision
+        self._store = store or ModelStore.default()
+        self._inferences: dict[str, Inference] = {}
+        self._loading = threading.Lock()
+        self._worker = Worker(self._batch_size, latency_budget_ms / 1000)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the device once the pass under way has ended. Calls that wait and later ones fail."""
+        self._worker.close()
+
+    def package(self, model: str) -> ModelPackage:
+        """The verified package of that name, as long as the engine lives. Raises ModelError."""
+        return self._inference(model).package
+
+    def check(
+        self,
+        model: str,
+        undersampled: Undersampled,
+        *,
+        anatomy: str | None = None,
+        contrast: str | None = None,
+        acceleration: float | None = None,
+    ) -> list[str]:
+        """Why the model does not apply to the slices, in words; none when it does.
+
+        What is None is not checked; the acceleration is then measured. Raises ModelError and InputError.
+        """
+        package = self.package(model)
+        _require_fitting(undersampled)
+        measured = _measured(undersampled.normalised()[0], acceleration)
+        return outside(package.manifest.ranges, measured, anatomy, contrast)
+
+    def reconstruct(
+        self,
+        model: str,
+        undersampled: Undersampled,
+        *,
+        anatomy: str | None = None,
+        contrast: str | None = None,
+        acceleration: float | None = None,
+        priority: Priority = Priority.INLINE,
+        timeout_s: float = 120.0,
+        allow_out_of_range: bool = False,
+    ) -> Reconstructed:
+        """The network's images of one or a few slices of one shape.
+
+        Raises ModelError, InputError, OutOfRange unless allowed, and EngineError: see the class.
+        """
+        began = perf_counter()
+        inference = self._inference(model)
+        package = inference.package
+        _require_fitting(undersampled)
+        normalised, scale = undersampled.normalised()
+        measured = _measured(normalised, acceleration)
+        if not all(map(math.isfinite, (*measured.intensity, *(measured.noise_level or ())))):
+            raise EngineError(package.id, "k-space, coil maps or noise hold values that are not finite")
+        reasons = outside(package.manifest.ranges, measured, anatomy, contrast)
+        if reasons and not allow_out_of_range:
+            raise OutOfRange(package.id, "; ".join(reasons))
+
+        passes = self._worker.passes(inference, normalised, anatomy, priority, timeout_s)
+        images = torch.cat([done.images for done in passes])
+        if images.shape != scale.shape + undersampled.kspace.shape[-2:] or not images.is_complex():
+            raise EngineError(
+                package.id,
+                f"the network gave {images.dtype} of shape {tuple(images.shape)}, no complex images",
+            )
+        if not torch.isfinite(torch.view_as_real(images)).all():
+            raise EngineError(package.id, "the network gave values that are not finite")
+        worst = max(passes, key=lambda done: (_FROM_BEST.index(done.how), -done.batch_size))
+        result = Reconstructed(
+            image=(images * scale[:, None, None]).to(torch.complex64),
+            model=package.id,
+            hash=package.hash,
+            precision=worst.precision,
+            batch_size=worst.batch_size,
+            how=worst.how,
+            wall_time_s=perf_counter() - began,
+            peak_memory_bytes=max(done.peak_memory_bytes for done in passes),
+            unchecked=unknown(measured, anatomy, contrast),
+        )
+        self._log(result, undersampled)
+        return result
+
+    def warm_up(self, model: str, shape: tuple[int, int] = (256, 256)) -> None:
+        """One pass with an empty slice, so that the first patient's does not wait for libraries to set up.
+
+        Raises as `reconstruct`.
+        """
+        inference = self._inference(model)
+        ranges = inference.package.manifest.ranges
+        empty = _empty_slice(ranges.n_coils[0], shape)
+        self._worker.passes(inference, empty, ranges.anatomies[0], Priority.REPLAY, timeout_s=120)
+
+    def _inference(self, model: str) -> Inference:
+        with self._loading:
+            if model not in self._inferences:
+                package = self._store.load(model)
+                reduced = [p for p in package.manifest.precision if p != "float32"]
+                precision: Precision = reduced[0] if reduced and self._mixed_precision else "float32"
+                self._inferences[model] = Inference(package, self._device, self._batch_size, precision)
+            return self._inferences[model]
+
+    def _log(self, result: Reconstructed, undersampled: Undersampled) -> None:
+        n_coils, *matrix = undersampled.kspace.shape[1:]
+        _LOGGER.info(
+            "model %s: %d slices of %s, %d coils, batch %d, %.0f ms, peak %.0f MB, %s, %s, %s",
+            result.model,
+            len(undersampled),
+            " x ".join(map(str, matrix)),
+            n_coils,
+            result.batch_size,
+            1000 * result.wall_time_s,
+            result.peak_memory_bytes / 1e6,
+            "cpu" if result.how == "cpu" else self._device,
+            result.precision,
+            result.how,
+        )
+
+
+def _measured(normalised: Undersampled, acceleration: float | None) -> Measured:
+    measured = Measured.of(normalised)
+    return measured if acceleration is None else replace(measured, acceleration=(acceleration, acceleration))
+
+
+def _require_fitting(undersampled: Undersampled) -> None:
+    kspace, maps = undersampled.kspace, undersampled.coil_maps
+    fits = (
+        kspace.ndim == 4
+        and kspace.numel() > 0
+        and undersampled.sampled.shape == kspace[:, 0].shape
+        and (kspace.shape[1] == 1 if maps is None else maps.shape == kspace.shape)
+        and (undersampled.noise_std is None or undersampled.noise_std.shape == kspace.shape[:1])
+    )
+    if not fits:
+        raise InputError(
+            f"engine: expected k-space (slice, coil, ky, kx), sampled (slice, ky, kx), coil maps as the "
+            f"k-space unless there is one coil, and noise_std (slice,), got {tuple(kspace.shape)}, "
+            f"{tuple(undersampled.sampled.shape)} and {None if maps is None else tuple(maps.shape)}"
+        )
+
+
+def _empty_slice(n_coils: int, shape: tuple[int, int]) -> Undersampled:
+    return Undersampled(
+        kspace=torch.zeros(1, n_coils, *shape, dtype=torch.complex64),
+        sampled=torch.ones(1, *shape, dtype=torch.bool),
+        coil_maps=torch.full((1, n_coils, *shape), n_coils**-0.5, dtype=torch.complex64),
+        spirit_kernel=torch.zeros(1, n_coils, n_coils, 7, 7, dtype=torch.complex64),
+        noise_std=torch.zeros(1),
+    )

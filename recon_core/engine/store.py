@@ -1,0 +1,98 @@
+"""Where model packages are found: those shipped beside this module, and those that the user added."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from recon_core.engine.package import ModelPackage, load_package
+from recon_core.errors import ModelError
+
+SHIPPED = Path(__file__).parents[1] / "models"
+VARIABLE = "RECONSTREAM_MODELS"
+
+
+def user_folder() -> Path:
+    """`RECONSTREAM_MODELS`, or `reconstream/models` where the platform keeps a user's data."""
+    if chosen := os.environ.get(VARIABLE):
+        return Path(chosen)
+    home = Path.home()
+    data = home / "Library" / "Application Support" if sys.platform == "darwin" else home / ".local" / "share"
+    return Path(os.environ.get("XDG_DATA_HOME", data)) / "reconstream" / "models"
+
+
+@dataclass(frozen=True)
+class ModelStore:
+    """The packages there are. A name is looked up among the folders found, and never made part of a path."""
+
+    shipped: Path
+    added: Path
+
+    @classmethod
+    def default(cls) -> ModelStore:
+        return cls(SHIPPED, user_folder())
+
+    def folders(self) -> dict[str, Path]:
+        """Each package's folder by its name; where both have the name, the one that was added."""
+        found: dict[str, Path] = {}
+        for parent in (self.shipped, self.added):
+            if parent.is_dir():
+                names = (p for p in sorted(parent.iterdir()) if p.is_dir() and p.name[0] not in "._")
+                found |= {path.name: path for path in names}
+        return dict(sorted(found.items()))
+
+    def load(self, name: str) -> ModelPackage:
+        """The package of that name, verified.
+
+        Raises ModelError for an unknown name, a package that `load_package` refuses, and one of another name.
+        """
+        folders = self.folders()
+        if name not in folders:
+            known = ", ".join(folders) or "none: add one with `reconstream models add`"
+            raise ModelError(f"model '{name}': expected one of those there are ({known})")
+        package = load_package(folders[name])
+        if package.manifest.name != name:
+            raise ModelError(
+                f"{folders[name]}: expected model '{name}', got '{package.manifest.name}'; "
+                "a folder has its model's name"
+            )
+        return package
+
+    def add(self, folder: Path) -> ModelPackage:
+        """Verify the package in `folder` and copy it to the user's, whole or not at all.
+
+        Raises ModelError as `load_package`, and where there is a model of that name.
+        """
+        package = load_package(folder)
+        name = package.manifest.name
+        if name in self.folders():
+            raise ModelError(
+                f"model '{name}': expected a new name, got one that there is; remove that, or rename this one"
+            )
+        self.added.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=".adding-", dir=self.added))
+        try:
+            shutil.copytree(folder, unfinished / name, ignore=shutil.ignore_patterns(".*"))
+            load_package(unfinished / name)
+            (unfinished / name).rename(self.added / name)
+        finally:
+            shutil.rmtree(unfinished)
+        return self.load(name)
+
+    def remove(self, name: str) -> None:
+        """Delete a package that was added.
+
+        Raises ModelError for any other name.
+        """
+        folder = self.folders().get(name)
+        if folder is None or folder.parent != self.added:
+            added = [n for n, path in self.folders().items() if path.parent == self.added]
+            raise ModelError(
+                f"model '{name}': expected one that was added ({', '.join(added) or 'none'}), got "
+                f"{'one that came with reconstream' if folder else 'an unknown name'}"
+            )
+        shutil.rmtree(folder)

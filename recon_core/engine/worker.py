@@ -1,0 +1,119 @@
+"""The one thread that owns a device."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from time import monotonic
+
+from recon_core.engine.inference import Inference, Pass
+from recon_core.engine.slices import likeness, single_slices
+from recon_core.engine.waiting import Closed, Priority, Waiting, WaitingLine
+from recon_core.errors import EngineError, InputError
+from recon_core.nets.undersampled import Undersampled
+
+_LOGGER = logging.getLogger("reconstream.engine")
+CLOSED = "the engine was closed"
+
+
+class Worker:
+    """Serves the slices that sessions hand in, each thread that asks being one, until closed."""
+
+    def __init__(self, batch_size: int, latency_budget_s: float) -> None:
+        self._batch_size = batch_size
+        self._line = WaitingLine(latency_budget_s)
+        self._numbers = itertools.count()
+        self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
+        self._thread.start()
+
+    def passes(
+        self,
+        inference: Inference,
+        normalised: Undersampled,
+        anatomy: str | None,
+        priority: Priority,
+        timeout_s: float,
+    ) -> list[Pass]:
+        """One pass for each slice, in order. Raises EngineError for whatever keeps one from coming."""
+        deadline = monotonic() + timeout_s
+        key = (inference.package.hash, anatomy, *likeness(normalised))
+        session = threading.get_ident()
+        waiting = [
+            Waiting(priority, next(self._numbers), one, key, anatomy, session, inference, Future())
+            for one in single_slices(normalised)
+        ]
+        try:
+            self._line.put(waiting)
+            return [w.result.result(timeout=max(deadline - monotonic(), 0)) for w in waiting]
+        except Closed as closed:
+            raise EngineError(inference.package.id, str(closed)) from None
+        except TimeoutError:
+            raise EngineError(inference.package.id, f"no image within {timeout_s:g} s") from None
+        finally:
+            for w in waiting:
+                w.result.cancel()
+
+    def close(self) -> None:
+        """End after the pass under way; who waits, and who comes later, hears at once."""
+        self._fail(self._line.close(CLOSED), CLOSED)
+        self._thread.join(timeout=10)
+
+    def _serve(self) -> None:
+        reason = CLOSED
+        batch: list[Waiting] = []
+        try:
+            while True:
+                batch = [w for w in self._line.take(self._batch_size) if _is_wanted(w)]
+                if batch:
+                    _run(batch)
+        except Closed:
+            return
+        except BaseException as error:
+            reason = f"the engine's worker ended: {type(error).__name__}: {error}"
+            _LOGGER.exception("the worker ended")
+        finally:
+            for w in batch:
+                if not w.result.done():
+                    w.result.set_exception(EngineError(w.inference.package.id, reason))
+            self._fail(self._line.close(reason), reason)
+
+    @staticmethod
+    def _fail(waiting: Sequence[Waiting], reason: str) -> None:
+        for w in waiting:
+            if _is_wanted(w):
+                w.result.set_exception(EngineError(w.inference.package.id, reason))
+
+
+def _is_wanted(waiting: Waiting) -> bool:
+    """Whether its session still waits; from now on it can no longer leave."""
+    return waiting.result.set_running_or_notify_cancel()
+
+
+def _run(batch: Sequence[Waiting]) -> None:
+    """Give each its image or its error; a session's failure is not that of the others in its batch."""
+    inference = batch[0].inference
+    try:
+        done = inference([w.slice for w in batch], batch[0].anatomy)
+    except Exception as error:
+        sessions = {w.session for w in batch}
+        if len(sessions) > 1:
+            for session in sessions:
+                _run([w for w in batch if w.session == session])
+            return
+        _LOGGER.exception("model %s failed", inference.package.id)
+        reason = _reason(error)
+        for w in batch:
+            w.result.set_exception(EngineError(inference.package.id, reason))
+    else:
+        for i, w in enumerate(batch):
+            w.result.set_result(replace(done, images=done.images[i : i + 1]))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, EngineError):
+        return error.reason
+    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
