@@ -48,7 +48,7 @@ class CoilMaps(Gadget, frozen=True):
 def with_coil_maps(kspace: KSpace, gadget: CoilMaps, known: PerSlice[torch.Tensor]) -> CalibratedKSpace:
     """The k-space with maps computed as `gadget` says, or those `known` for its calibration data."""
     if is_silent(kspace):
-        return _with_maps(kspace, kspace.data.new_zeros(gadget.n_maps, *kspace.data.shape))
+        return calibrated_by(kspace, kspace.data.new_zeros(gadget.n_maps, *kspace.data.shape))
     calibration = calibration_of(kspace)
     n_z, n_y, n_x = kspace.data.shape[1:]
     wanted, kernel_width = (24, 6) if n_z == 1 else (16, 5)
@@ -66,10 +66,11 @@ def with_coil_maps(kspace: KSpace, gadget: CoilMaps, known: PerSlice[torch.Tenso
             backend=gadget.backend,
         ).maps
 
-    return _with_maps(kspace, known.get(kspace, centre, compute, n_z, n_y, n_x))
+    return calibrated_by(kspace, known.get(kspace, centre, compute, n_z, n_y, n_x))
 
 
-def _with_maps(kspace: KSpace, coil_maps: torch.Tensor) -> CalibratedKSpace:
+def calibrated_by(kspace: KSpace, coil_maps: torch.Tensor) -> CalibratedKSpace:
+    """The k-space with these maps, `(map set, coil, z, y, x)`."""
     return CalibratedKSpace(
         data=kspace.data,
         sampled=kspace.sampled,

@@ -13,6 +13,8 @@ import msgspec
 import torch
 
 from gadgets.study import StudyStore
+from recon_core.engine.engine import Engine
+from recon_core.engine.waiting import Priority
 
 _LOGGER = logging.getLogger("reconstream")
 
@@ -27,6 +29,10 @@ class Context:
     """What earlier scans of the study left behind: noise covariances, calibrations."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     """Where the arrays are reconstructed."""
+    engine: Engine | None = None
+    """Runs the networks of every scan of the process; None where there are none to be had."""
+    priority: Priority = Priority.INLINE
+    """Of this scan's slices at the engine."""
     logger: logging.Logger | logging.LoggerAdapter[logging.Logger] = _LOGGER
 
 
@@ -42,6 +48,11 @@ class Gadget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The record types taken from the stream."""
     emits: ClassVar[type | UnionType]
     """The record types put back."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the model packages that it asks the engine for."""
+        return ()
 
     def __call__(self, items: Iterable[Any], context: Context) -> Iterator[Any]:
         """Consume `items` to their end, yielding results as soon as they are known."""

@@ -10,12 +10,15 @@ import numpy.typing as npt
 import torch
 
 from gadgets.encoding import Encoding, Limit
+from gadgets.reconstructed import METHOD
 from gadgets.records import HEADER_DTYPE, ImageSeries
 
 NOTE = "Reconstream.Note"
 """Meta key of what the user must be told about an image, one value a note."""
 PROVENANCE = "Reconstream."
 """Prefix of the meta keys of an image's provenance."""
+FALLBACK = "Reconstream.Fallback"
+"""Meta key of whether a network's image was asked for, and another was made: "true" or "false"."""
 
 _INDEX_ORDER = ("slice", "contrast", "phase", "set", "repetition", "average")
 """Image numbers count through these, slice fastest."""
@@ -123,8 +126,8 @@ def _meta(series: ImageSeries, provenance: Mapping[str, str]) -> ismrmrd.Meta:
         "ImageRowDir": [f"{component:.9g}" for component in header["read_dir"]],
         "ImageColumnDir": [f"{component:.9g}" for component in header["phase_dir"]],
     }
-    if series.series_name:
-        meta["SeriesDescription"] = meta["SequenceDescriptionAdditional"] = series.series_name
+    if name := _described(series):
+        meta["SeriesDescription"] = meta["SequenceDescriptionAdditional"] = name
     meta.update(series.meta)
     meta.update({f"{PROVENANCE}{key}": value for key, value in provenance.items()})
     if series.notes:
@@ -136,6 +139,14 @@ def _meta(series: ImageSeries, provenance: Mapping[str, str]) -> ismrmrd.Meta:
             [*filter(None, [said]), *(note for note in notes if note not in said)]
         )
     return ismrmrd.Meta({_clean(key): _cleaned(value) for key, value in meta.items()})
+
+
+def _described(series: ImageSeries) -> str:
+    """The series' name; a fallback says so here too, whatever it was named."""
+    name, suffix = series.series_name, f"(fallback: {series.meta.get(METHOD)})"
+    if series.meta.get(FALLBACK) != "true" or suffix in name:
+        return name
+    return f"{name} {suffix}".strip()
 
 
 def _cleaned(value: str | list[str]) -> str | list[str]:

@@ -20,13 +20,14 @@ def reconstructed(kspace: KSpace, image: torch.Tensor, method: str, *notes: str)
         header=kspace.header,
         encoding=replace(encoding, recon_matrix=(n_x, n_y, n_z), recon_fov_mm=encoding.encoded_fov_mm),
         image_type=ismrmrd.IMTYPE_COMPLEX if image.is_complex() else ismrmrd.IMTYPE_MAGNITUDE,
-        acquired=_outline(kspace.sampled),
+        acquired=outline(kspace.sampled),
         meta={METHOD: method},
         notes=(*kspace.notes, *notes),
     )
 
 
-def _outline(sampled: torch.Tensor) -> tuple[slice, slice, slice]:
+def outline(sampled: torch.Tensor) -> tuple[slice, slice, slice]:
+    """The first to the last sample acquired along each axis of `(kz, ky, kx)`."""
     return (
         _run(sampled.any(-1).any(-1)),
         _run(sampled.any(-1).any(0)),

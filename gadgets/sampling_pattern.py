@@ -38,7 +38,7 @@ def is_whole(lines: npt.NDArray[np.bool_], encoding: Encoding) -> bool:
     """
     rates = _header_rates(encoding)
     n_z = len(lines)
-    first, stop = _range(encoding, "kspace_encode_step_2", n_z)
+    first, stop = line_range(encoding, "kspace_encode_step_2", n_z)
     z_offset, _ = lattice_offset(torch.from_numpy(lines), rates)
     partitions = [z for z in range(z_offset, n_z, rates[0]) if first <= z < stop]
     inside = [z for z in partitions if abs(z - n_z // 2) < _reach(first, stop, n_z)]
@@ -77,8 +77,8 @@ def _fills_a_block(lines: npt.NDArray[np.bool_], between: npt.NDArray[np.bool_])
 def _outline(lines: npt.NDArray[np.bool_], encoding: Encoding) -> npt.NDArray[np.bool_]:
     """The lines inside the encoding limits; inside their ellipse when no line lies outside that."""
     n_z, n_y = lines.shape
-    z0, z1 = _range(encoding, "kspace_encode_step_2", n_z)
-    y0, y1 = _range(encoding, "kspace_encode_step_1", n_y)
+    z0, z1 = line_range(encoding, "kspace_encode_step_2", n_z)
+    y0, y1 = line_range(encoding, "kspace_encode_step_1", n_y)
     box = np.zeros_like(lines)
     box[z0:z1, y0:y1] = True
     if min(z1 - z0, y1 - y0) < 3:
@@ -96,7 +96,8 @@ def _reach(first: int, stop: int, n: int) -> float:
     return max((stop - first) / 2, n // 2 - first, stop - 1 - n // 2)
 
 
-def _range(encoding: Encoding, counter: str, n: int) -> tuple[int, int]:
+def line_range(encoding: Encoding, counter: str, n: int) -> tuple[int, int]:
+    """First line, and the one after the last, that the protocol may acquire of a matrix of `n`."""
     limit = encoding.limits.get(counter)
     if limit is None:
         return 0, n

@@ -59,6 +59,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True,
         _check_types(self.name, gadgets, self.start, self.makes_images)
         return gadgets
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the model packages that the gadgets ask the engine for."""
+        return tuple(model for gadget in self.gadgets for model in gadget.models)
+
     def starting_from(self, start: Start) -> "Recipe":
         """What is left to do of the recipe when the data are already k-space or images."""
         done: tuple[type, ...] = (Readouts, ismrmrd.Acquisition, ismrmrd.Waveform)

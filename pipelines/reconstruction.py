@@ -9,17 +9,19 @@ from typing import Any
 import ismrmrd
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from gadgets.gadget import Context
 from gadgets.mrd_images import from_mrd, to_mrd
 from gadgets.records import ImageSeries, KSpace, Readouts
 from gadgets.study import StudyStore
 from pipelines.importers.cartesian import cartesian_scan
+from pipelines.inference import device, process_engine
 from pipelines.mrd_header import header_from_xml
 from pipelines.recipe import Recipe, recipe_by_name, recipe_from_file
 from pipelines.runner import run_threaded
 from pipelines.sources import Scan, open_scan
+from recon_core.engine.engine import Engine
+from recon_core.engine.waiting import Priority
 from recon_core.errors import InputError
 
 _LOGGER = logging.getLogger("reconstream")
@@ -47,12 +49,14 @@ def reconstruct_scan(
     items: Iterable[Any],
     *,
     study: StudyStore | None = None,
+    engine: Engine | None = None,
     is_live: bool = True,
     logger: logging.Logger | logging.LoggerAdapter[logging.Logger] = _LOGGER,
 ) -> Generator[ismrmrd.Image, None, None]:
     """The images of a stream of readouts, waveforms or images, as soon as each is finished.
 
-    `is_live` says that `items` may keep us waiting, as a file does not (`run_threaded`).
+    `is_live` says that `items` may keep us waiting, as a file does not (`run_threaded`), and that somebody
+    waits for the images: networks serve such scans first. They run in `engine`, or in one of the process.
     Raises RecipeError for a recipe that cannot run, StreamError for a header that cannot be read,
     GadgetError when a gadget fails, and InputError when nothing that came makes an image.
     """
@@ -60,7 +64,9 @@ def reconstruct_scan(
     context = Context(
         header=header_from_xml(header_xml),
         study=study or StudyStore(),
-        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        device=device(),
+        engine=engine or (process_engine() if recipe.models else None),
+        priority=Priority.INLINE if is_live else Priority.REPLAY,
         logger=logger,
     )
     provenance = provenance_of(recipe)

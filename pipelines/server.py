@@ -11,9 +11,11 @@ from types import TracebackType
 from typing import Self
 
 from gadgets.study import StudyStore
+from pipelines import inference
 from pipelines.journal import Journal
 from pipelines.limits import Limits
 from pipelines.session import Session
+from recon_core.engine.engine import Engine
 from recon_core.errors import SessionError
 
 DEFAULT_PORT = 9002
@@ -54,6 +56,7 @@ class Server:
         self._at_once = False
         self._listener = _listening(host, port)
         self._listener.settimeout(_POLL_S)
+        self._engine = Engine(inference.device())
 
     @property
     def address(self) -> tuple[str, int]:
@@ -75,7 +78,12 @@ class Server:
                     _LOGGER.error("a client could not be served: %s; the server goes on", error)
                     sleep(_POLL_S)
         self._drain()
+        self._engine.close()
         _LOGGER.info("reconstream stopped")
+
+    def warm_up(self) -> None:
+        """Make the shipped recipes' models ready in the background, so that no patient waits for it."""
+        threading.Thread(target=inference.warm_up, args=(self._engine,), name="warm-up", daemon=True).start()
 
     def stop(self, *, at_once: bool = False) -> None:
         """Accept nobody any more and drain, or interrupt also the scans; safe in a signal handler."""
@@ -105,7 +113,7 @@ class Server:
             return
         journal = Journal(self._journal, number) if self._journal else None
         logger.info("client %s, journal %s", peer, journal.path if journal else "none")
-        session = Session(connection, journal, self._limits, self._study, logger)
+        session = Session(connection, journal, self._limits, self._study, self._engine, logger)
         thread = threading.Thread(target=session.run, name=f"session-{number}", daemon=True)
         self._sessions[thread] = session
         thread.start()
@@ -115,7 +123,7 @@ class Server:
         if len(self._refusals) >= self._limits.n_sessions:
             connection.close()
             return
-        session = Session(connection, None, self._limits, self._study, logger)
+        session = Session(connection, None, self._limits, self._study, self._engine, logger)
         reason = f"server: {len(self._sessions)} sessions are running; try again later"
         thread = threading.Thread(target=session.refuse, args=(reason,), name="refusal", daemon=True)
         self._refusals.append(thread)

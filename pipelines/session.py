@@ -22,6 +22,7 @@ from pipelines.reconstruction import reconstruct_scan
 from pipelines.replay import with_text_parameters
 from pipelines.sender import Sender
 from pipelines.stream import MessageReader
+from recon_core.engine.engine import Engine
 from recon_core.errors import ReconstreamError, SessionError, StreamError
 
 ERROR_PREFIX = "ERROR "
@@ -37,10 +38,11 @@ class Session:
         journal: Journal | None,
         limits: Limits,
         study: StudyStore,
+        engine: Engine,
         logger: logging.LoggerAdapter[logging.Logger],
     ) -> None:
         self._connection, self._limits, self._study, self._logger = connection, limits, study, logger
-        self._journal = journal
+        self._journal, self._engine = journal, engine
         self._receiver = Receiver(connection, journal, limits.handshake_timeout_s)
         self._sender = Sender(connection, limits.send_timeout_s)
         self._interruption: str | None = None
@@ -95,7 +97,9 @@ class Session:
         self._logger.info("recipe '%s'", recipe.name)
         n_images = 0
         items = self._data(first, messages)
-        scan = reconstruct_scan(recipe, header.xml, items, study=self._study, logger=self._logger)
+        scan = reconstruct_scan(
+            recipe, header.xml, items, study=self._study, engine=self._engine, logger=self._logger
+        )
         with closing(scan) as images:
             for image in images:
                 self._sender.image(image)

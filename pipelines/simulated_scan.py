@@ -99,6 +99,9 @@ def _header_xml(simulation: SimulatedScan, acceleration: int, spacing_mm: float)
     n_recon_x = simulation.ground_truth.shape[-1]
     return f"""<?xml version="1.0" encoding="UTF-8"?>
 <ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
+  <studyInformation>
+    <bodyPartExamined>HEAD</bodyPartExamined>
+  </studyInformation>
   <measurementInformation>
     <measurementID>simulated_head</measurementID>
     <patientPosition>HFS</patientPosition>

@@ -33,4 +33,5 @@ def serve(
     server = Server(host, port, journal=journal, allow_remote=allow_remote)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop(at_once=server.is_stopping))
+    server.warm_up()
     server.serve_forever()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -20,6 +20,8 @@ from recon_core.spirit import calibration_consistency
 
 class CalibratedCascade(Architecture, frozen=True):
     """Configuration of a `CalibratedCascadeNetwork`; as it stands, the multi-coil network of the paper."""
+
+    spirit_kernel_width: ClassVar[int] = 7
 
     output: Literal["real_and_imaginary", "complex", "magnitude"] = "real_and_imaginary"
     """The parts of a complex image by a network each; both by one; or the magnitude alone, as the paper has

@@ -1,0 +1,90 @@
+"""What a network is given of a k-space: 2-D slices along an axis that is fully sampled."""
+
+from collections.abc import Iterable
+
+import torch
+
+from gadgets.calibration import calibration_of
+from gadgets.reconstructed import outline
+from gadgets.records import CalibratedKSpace, KSpace
+from gadgets.sampling_pattern import line_range
+from recon_core.coils.spirit_kernel import spirit_kernel
+from recon_core.errors import InputError
+from recon_core.fourier import ifft, resize
+from recon_core.nets.undersampled import Undersampled
+from recon_core.noise_level import estimated_noise_std
+
+_AXES = {-3: "kz", -2: "ky", -1: "kx"}
+_CALIBRATION_WIDTH = 24
+"""Samples of the centre along each axis that SPIRiT kernels are fitted to, as in training."""
+_MARGIN = 7
+"""Samples that may be empty at an edge of k-space: what one kernel spans."""
+
+
+def sliced_axis(kspace: KSpace) -> int:
+    """The axis, of (kz, ky, kx), along which the k-space falls apart into slices: kz of slices and of volumes
+    with the same lines in every partition, else kx.
+
+    Raises InputError where neither is fully sampled, and where an edge of k-space lies empty: partial
+    Fourier and interpolation are none of what networks are trained on.
+    """
+    sampled = kspace.sampled
+    for axis in (-3, -1):
+        if bool((sampled == sampled.select(axis, 0).unsqueeze(axis)).all()):
+            _require_edges(kspace, axis)
+            return axis
+    raise InputError(
+        f"network: expected kz or kx to be fully sampled, got neither in a volume of "
+        f"{tuple(sampled.shape)} (kz, ky, kx)"
+    )
+
+
+def slices_of(kspace: CalibratedKSpace, axis: int) -> Undersampled:
+    """The slices along `axis`. A single coil with a map of ones counts as one without a map.
+
+    Raises InputError for several sets of maps.
+    """
+    if len(kspace.coil_maps) != 1:
+        raise InputError(f"network: expected one set of coil maps, got {len(kspace.coil_maps)}")
+    data = ifft(kspace.data, (axis,)).movedim(axis, 0).contiguous()
+    sampled = kspace.sampled.select(axis, 0).expand(len(data), -1, -1)
+    is_uniform = data.shape[1] == 1 and bool((kspace.coil_maps == 1).all())
+    return Undersampled(
+        kspace=data,
+        sampled=sampled,
+        coil_maps=None if is_uniform else kspace.coil_maps[0].movedim(axis, 0).contiguous(),
+        noise_std=estimated_noise_std(data, sampled),
+    )
+
+
+def spirit_kernels(kspace: KSpace, axis: int, width: int) -> torch.Tensor:
+    """`(slice, coil out, coil in, ky, kx)`: a kernel for each slice along `axis`, from the calibration data.
+
+    Raises CalibrationError for too few of them.
+    """
+    calibration = calibration_of(kspace)
+    shape = list(calibration.shape[1:])
+    shape[axis] = kspace.data.shape[axis]
+    slices = ifft(resize(calibration, shape), (axis,)).movedim(axis, 0)
+    centre = resize(slices, [min(length, _CALIBRATION_WIDTH) for length in slices.shape[-2:]])
+    return spirit_kernel(centre, width)
+
+
+def _require_edges(kspace: KSpace, sliced: int) -> None:
+    for axis, start, stop in _acquired(kspace):
+        length = kspace.sampled.shape[axis]
+        margin = max(start, length - stop)
+        if axis != sliced and margin > _MARGIN:
+            raise InputError(
+                f"network: expected k-space acquired to its edges, got {margin} of {length} samples empty at "
+                f"one end of {_AXES[axis]}"
+            )
+
+
+def _acquired(kspace: KSpace) -> Iterable[tuple[int, int, int]]:
+    """Axis, start and stop; of lines what the header allows, since sparse patterns leave edges empty too."""
+    n_z, n_y, _ = kspace.sampled.shape
+    along_x = outline(kspace.sampled)[-1]
+    yield -3, *line_range(kspace.encoding, "kspace_encode_step_2", n_z)
+    yield -2, *line_range(kspace.encoding, "kspace_encode_step_1", n_y)
+    yield -1, along_x.start, along_x.stop
