@@ -10,18 +10,19 @@ from recon_core import masks
 from recon_core.errors import RecipeError
 from recon_core.training.draws import Draws
 
-Pattern = Literal["random", "gaussian", "equispaced", "poisson", "radial", "spiral"]
+Pattern = Literal["random_lines", "gaussian_lines", "equispaced_lines", "poisson_disc", "radial", "spiral"]
 Part = Literal["train", "test"]
 Shape = tuple[int, int]
 
-FEWEST_CALIBRATION = 12
-"""Lines or points across; a calibration needs eleven."""
+FEWEST_CALIBRATION = 14
+"""Lines or points across; coil maps need eleven, SPIRiT kernels thirteen."""
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A pool of sampling patterns for every matrix."""
 
-    patterns: tuple[Pattern, ...] = ("random", "gaussian", "equispaced", "poisson")
+    patterns: tuple[Pattern, ...] = ("random_lines", "gaussian_lines", "equispaced_lines", "poisson_disc")
+    """Functions of `recon_core.masks`."""
     accelerations: tuple[float, ...] = (2, 3, 4, 5, 6, 8, 10)
     """True ones, calibration counted, but for equispaced lines, whose spacing it is."""
     calibration: tuple[int, ...] = (16, 20, 24, 32)
@@ -44,22 +45,22 @@ def pattern(sampling: Sampling, shape: Shape, part: Part, number: int) -> torch.
     kind, acceleration = draws.choice(sampling.patterns), draws.choice(sampling.accelerations)
     n_calibration = draws.choice(sampling.calibration)
     seed = draws.integer(0, 2**31 - 1)
-    if kind in ("random", "gaussian", "equispaced"):
+    if kind.endswith("_lines"):
         room = max(min(FEWEST_CALIBRATION, round(shape[0] / acceleration)), int(shape[0] / acceleration / 2))
         n_calibration = min(n_calibration, room)
     if acceleration >= min(shape):
         raise RecipeError(
             f"sampling: expected accelerations far below the matrix {shape}, got {acceleration:g}"
         )
-    if kind == "random":
+    if kind == "random_lines":
         return masks.random_lines(shape, acceleration, n_calibration=n_calibration, seed=seed)
-    if kind == "gaussian":
+    if kind == "gaussian_lines":
         return masks.gaussian_lines(shape, acceleration, n_calibration=n_calibration, seed=seed)
-    if kind == "equispaced":
+    if kind == "equispaced_lines":
         return masks.equispaced_lines(shape, round(acceleration), n_calibration=n_calibration, seed=seed)
     room = int((shape[0] * shape[1] / acceleration / 2) ** 0.5)
     calibration = (min(n_calibration, room, shape[0]), min(n_calibration, room, shape[1]))
-    drawn = {"poisson": masks.poisson_disc, "radial": masks.radial, "spiral": masks.spiral}[kind]
+    drawn = {"poisson_disc": masks.poisson_disc, "radial": masks.radial, "spiral": masks.spiral}[kind]
     return drawn(shape, acceleration, calibration=calibration, seed=seed)
 
 

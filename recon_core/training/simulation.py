@@ -8,6 +8,7 @@ from recon_core.coils.combine import rss
 from recon_core.errors import CalibrationError
 from recon_core.fourier import fft, ifft, resize
 from recon_core.nets.undersampled import Undersampled
+from recon_core.noise_level import estimated_noise_std
 from recon_core.training.draws import Draws, Range
 from recon_core.training.known_maps import calibration_samples, estimated_maps, normalised_maps, support
 from recon_core.training.random_coils import N_NODES, interpolated, random_sensitivities
@@ -44,8 +45,12 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Share of examples whose maps are calibrated (ESPIRiT) from the noisy samples, as a scan's are."""
     cropped: float = 0.5
     """Share of the other examples whose maps are zero outside the object."""
+    spirit_kernel: int = 0
+    """Width of the SPIRiT kernels to calibrate, for networks that use them; 0 for none."""
     snr: Range = (5.0, 200.0)
     """Mean signal of the object over the noise of a fully sampled combined image; log-uniform."""
+    noise_known: float = 0.5
+    """Share of examples told the true noise level; the others get the estimate from their own samples."""
     augment: bool = True
     """Whether views and contrasts vary; without, the image fills the field of view as it is."""
     zoom: Range = (0.7, 1.3)
@@ -104,11 +109,12 @@ def simulate(
         coil_maps = _given_maps(sensitivities, magnitude, noisy, sampled, simulation, draws)
         target = (coil_maps.conj() * coil_images).sum(0)
         coil_maps = coil_maps[None]
+    is_known = draws.chance(simulation.noise_known)
     undersampled = Undersampled(
         kspace=noisy[None],
         sampled=sampled[None],
         coil_maps=coil_maps,
-        noise_std=torch.tensor([noise_std]),
+        noise_std=torch.tensor([noise_std]) if is_known else estimated_noise_std(noisy, sampled)[None],
     )
     return undersampled, target[None]
 

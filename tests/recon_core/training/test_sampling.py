@@ -9,7 +9,7 @@ from recon_core.training.sampling import Sampling, pattern
 SHAPE = (96, 80)
 
 
-@pytest.mark.parametrize("kind", ["random", "gaussian", "poisson", "radial", "spiral"])
+@pytest.mark.parametrize("kind", ["random_lines", "gaussian_lines", "poisson_disc", "radial", "spiral"])
 def test_patterns_have_the_acceleration_asked_for_and_a_full_centre(kind: str) -> None:
     sampling = Sampling(patterns=(kind,), accelerations=(4.0,), calibration=(16,))
     for number in range(3):
@@ -19,7 +19,7 @@ def test_patterns_have_the_acceleration_asked_for_and_a_full_centre(kind: str) -
 
 
 def test_no_test_pattern_is_a_training_pattern() -> None:
-    sampling = Sampling(patterns=("random",), accelerations=(3.0,), calibration=(16,), n_patterns=50)
+    sampling = Sampling(patterns=("random_lines",), accelerations=(3.0,), calibration=(16,), n_patterns=50)
     train, test = (
         {pattern(sampling, SHAPE, part, i).numpy().tobytes() for i in range(50)} for part in ("train", "test")
     )
@@ -36,7 +36,7 @@ def test_a_pattern_is_always_the_same() -> None:
 @pytest.mark.parametrize("number", range(40))
 def test_every_acceleration_leaves_a_centre_to_calibrate_from(number: int) -> None:
     mask = pattern(
-        Sampling(patterns=("random", "equispaced", "gaussian"), accelerations=(10.0,)),
+        Sampling(patterns=("random_lines", "equispaced_lines", "gaussian_lines"), accelerations=(10.0,)),
         (160, 160),
         "train",
         number,

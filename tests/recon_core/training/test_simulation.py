@@ -34,7 +34,7 @@ def head(kind: Any = "magnitude") -> Slice:
 def scan(
     sampled: torch.Tensor = FULL, n_coils: int = 6, seed: int = 0, kind: str = "magnitude", **changes: Any
 ):
-    simulation = Simulation(**({"estimated": 0.0, "snr": (1e6, 1e6)} | changes))
+    simulation = Simulation(**({"estimated": 0.0, "noise_known": 1.0, "snr": (1e6, 1e6)} | changes))
     return simulate(head(kind), sampled, n_coils, simulation, Draws("test", seed))
 
 

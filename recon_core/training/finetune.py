@@ -1,0 +1,188 @@
+"""A shipped network adapted to the scans of one site, and refused where that makes it worse."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import msgspec
+
+from recon_core.engine.manifest import Interval, Manifest, Ranges, Training, TrainingData
+from recon_core.engine.package import ModelPackage, write_package
+from recon_core.errors import InputError, ModelError
+from recon_core.training.evaluation import Table, judged, mean_score, table
+from recon_core.training.examples import Batch, Examples
+from recon_core.training.learning import Learning
+from recon_core.training.loop import fit
+from recon_core.training.losses import Loss
+from recon_core.training.packaging import seen_ranges, terms_of
+from recon_core.training.recipe import Stage
+from recon_core.training.run import Run, device_name
+from recon_core.training.sampling import Part, Pattern, Sampling
+from recon_core.training.simulation import Simulation
+from recon_core.training.slices import Slice
+from recon_core.training.split import Split, split_slices
+from recon_core.training.stage_network import trained_parameters
+from recon_core.training.train import Trained
+
+N_JUDGED = 32
+N_WATCHED = 4
+SPIRIT_KERNELS = {"calibrated_cascade": 7}
+"""Width of the kernels of architectures that are fed by SPIRiT."""
+
+
+class Tuning(msgspec.Struct, frozen=True, kw_only=True):
+    """How a network is adapted; the learning rate is that of Dar et al. 2020, doi:10.1002/mrm.28148."""
+
+    learning_rate: float = 1e-5
+    new_anatomy_learning_rate: float = 1e-3
+    """Of the parameters of an anatomy that the network did not know."""
+    epochs: int = 30
+    batch_size: int = 2
+    max_minutes: float | None = None
+    seed: int = 0
+    held_out: float = 0.25
+    """Share of the subjects or, of a single one, of its slices."""
+
+
+def finetune(
+    package: ModelPackage, slices: Sequence[Slice], data: TrainingData, tuning: Tuning, run: Run
+) -> Trained:
+    """Adapt a package's network to the slices of one anatomy, and write it as a package of its own.
+
+    An anatomy that a network with a switch does not have is added, and its parameters alone are trained: what
+    the network does of others stays as it is. Otherwise all parameters are trained, and the new package
+    states no other anatomy than this one. "before" in the scores is the package's network, of one with a
+    switch the anatomy of it that does best.
+
+    Raises ModelError, and writes nothing, where the mean of any metric over the held-out slices is worse than
+    before. Raises InputError for slices of several anatomies, or too few of them.
+    """
+    anatomies = sorted({found.anatomy for found in slices})
+    if len(anatomies) != 1 or run.out.exists():
+        raise InputError(
+            f"fine-tuning: expected slices of one anatomy and a new path for the package, got "
+            f"{', '.join(anatomies) or 'no slices'} and {run.out}; choose others"
+        )
+    (anatomy,) = anatomies
+    manifest, network = package.manifest, package.network()
+    training, held_out = split_slices(slices, Split(held_out=tuning.held_out))
+    examples = _examples(manifest, training, anatomy, "train", tuning)
+    shown = judged(held_out, _examples(manifest, held_out, anatomy, "test", tuning), N_JUDGED)
+    known: tuple[str, ...] = getattr(network, "anatomies", ())
+    before = max((table(network, _seen_as(shown, a), ()) for a in known or (anatomy,)), key=_quality)
+    is_new = bool(known) and anatomy not in known
+    if is_new:
+        network.add_anatomy(anatomy)  # type: ignore[operator]
+    stage = Stage(
+        name="finetune",
+        trains="specific" if is_new else "all",
+        loss=Loss(mae=1.0, mse=1.0),
+        learning_rate=tuning.new_anatomy_learning_rate if is_new else tuning.learning_rate,
+        batch_size=tuning.batch_size,
+        epochs=tuning.epochs,
+        max_minutes=tuning.max_minutes,
+    )
+    minutes = fit(
+        Learning(network, stage, trained_parameters(network, stage, (anatomy,)), {}),
+        stage,
+        examples,
+        [batch for batches in shown.values() for batch in batches[:N_WATCHED]],
+        run.folder,
+        n_steps=max(1, len(training) // tuning.batch_size),
+        run=run,
+    )
+    judgement = table(network, shown)
+    for source, scores in judgement.items():
+        for metric, methods in scores.items():
+            methods["before"] = before[source][metric]["model"]
+    _require_no_worse(judgement, package)
+    contrasts = tuple(dict.fromkeys(found.contrast for found in slices))
+    seen = seen_ranges(examples, (anatomy,), contrasts, manifest.ranges.masks)
+    new_data = (*(d for d in manifest.training.data if d.name != data.name), data)
+    adapted = msgspec.structs.replace(
+        manifest,
+        version=f"{manifest.version}+{data.name}",
+        config={**manifest.config, "anatomies": [*known, anatomy]} if is_new else manifest.config,
+        precision=("float32",),
+        terms=terms_of(new_data),
+        ranges=_widened(manifest.ranges, seen, is_new),
+        metrics={**manifest.metrics, **judgement} if is_new else judgement,
+        training=Training(
+            recipe=f"{package.id}, fine-tuned: {msgspec.json.encode(tuning).decode()}",
+            command=run.command,
+            seed=tuning.seed,
+            minutes=round(minutes, 2),
+            device=device_name(),
+            data=new_data,
+        ),
+    )
+    return Trained(write_package(run.out, network, adapted), judgement)
+
+
+def _examples(
+    manifest: Manifest, slices: Sequence[Slice], anatomy: str, part: Part, tuning: Tuning
+) -> Examples:
+    """Examples as far within the range of the package as the data allow."""
+    ranges = manifest.ranges
+    patterns = msgspec.convert(ranges.masks, tuple[Pattern, ...])
+    offered, simulated = Sampling(), Simulation()
+    low, high = ranges.acceleration
+    n_low, n_high = ranges.n_coils
+    m_low, m_high = ranges.matrix
+    return Examples(
+        slices,
+        (anatomy,),
+        Simulation(
+            matrices=tuple(m for m in simulated.matrices if m_low <= min(m) and max(m) <= m_high)
+            or ((m_high, m_high),),
+            n_coils=tuple(n for n in simulated.n_coils if n_low <= n <= n_high) or (n_high,),
+            spirit_kernel=SPIRIT_KERNELS.get(manifest.architecture, 0),
+            augment=part == "train",
+        ),
+        Sampling(
+            patterns=patterns,
+            accelerations=tuple(a for a in offered.accelerations if low <= a <= high) or (high,),
+        ),
+        batch_size=tuning.batch_size,
+        part=part,
+        seed=tuning.seed,
+    )
+
+
+def _seen_as(shown: Mapping[str, Sequence[Batch]], anatomy: str) -> dict[str, list[Batch]]:
+    return {source: [replace(b, anatomy=anatomy) for b in batches] for source, batches in shown.items()}
+
+
+def _quality(judgement: Table) -> float:
+    return mean_score(judgement, "psnr", "model")
+
+
+def _require_no_worse(judgement: Table, package: ModelPackage) -> None:
+    for metric, sign in (("psnr", 1), ("ssim", 1), ("nmse", -1)):
+        before, after = (mean_score(judgement, metric, method) for method in ("before", "model"))
+        if not sign * after >= sign * before:
+            raise ModelError(
+                f"fine-tuning of {package.id}: expected held-out slices no worse than before, got {metric} "
+                f"{after:.4g} after {before:.4g}; no package was written: give more scans, or stay with the "
+                "package as it is"
+            )
+
+
+def _widened(before: Ranges, seen: Ranges, keeps_others: bool) -> Ranges:
+    """What the adapted network may be given: numbers of either; names of the site's, or of both."""
+
+    def hull(name: str) -> Interval:
+        return min(getattr(before, name)[0], getattr(seen, name)[0]), max(
+            getattr(before, name)[1], getattr(seen, name)[1]
+        )
+
+    def names(name: str) -> tuple[str, ...]:
+        both = (*getattr(before, name), *getattr(seen, name)) if keeps_others else getattr(seen, name)
+        return tuple(dict.fromkeys(both))
+
+    return msgspec.structs.replace(
+        seen,
+        anatomies=names("anatomies"),
+        contrasts=names("contrasts"),
+        masks=before.masks,
+        **{name: hull(name) for name in ("acceleration", "matrix", "n_coils", "noise_level", "intensity")},
+    )

@@ -1,0 +1,78 @@
+"""What a trained network is shipped with: its manifest, from the recipe, the examples and the scores."""
+
+from collections.abc import Iterator
+
+from recon_core.engine.gate import Measured, covering
+from recon_core.engine.manifest import Manifest, Ranges, Terms, Training, TrainingData
+from recon_core.training.evaluation import Table
+from recon_core.training.examples import Examples
+from recon_core.training.recipe import Stage, TrainingRecipe
+
+N_SEEN = 64
+"""Training batches that the ranges are measured on."""
+
+
+def package_name(recipe: TrainingRecipe, stage: Stage) -> str:
+    """The recipe's name, with that of the stage where several are shipped."""
+    return f"{recipe.name}_{stage.name}" if len(recipe.shipped_stages) > 1 else recipe.name
+
+
+def trained_manifest(
+    recipe: TrainingRecipe, stage: Stage, examples: Examples, judgement: Table, training: Training
+) -> Manifest:
+    """The manifest of a stage's network. Its terms are the strictest of the data it comes from."""
+    anatomies = _anatomies(recipe, stage)
+    return Manifest(
+        name=package_name(recipe, stage),
+        version=recipe.version,
+        about=recipe.about,
+        architecture=recipe.network.architecture,
+        config=recipe.config_of(stage),
+        precision=("float32",),
+        licence=recipe.licence,
+        terms=terms_of(training.data),
+        ranges=seen_ranges(
+            examples,
+            anatomies,
+            tuple(dict.fromkeys(s.contrast for s in recipe.sources if s.anatomy in anatomies)),
+            recipe.sampling.patterns,
+        ),
+        metrics=judgement,
+        training=training,
+    )
+
+
+def training_data(recipe: TrainingRecipe, stage: Stage) -> tuple[TrainingData, ...]:
+    """The sources that a stage's weights come from, through the stages it starts from too."""
+    anatomies = _anatomies(recipe, stage)
+    return tuple(
+        TrainingData(name=s.name, terms=s.terms, licence=s.licence)
+        for s in recipe.sources
+        if s.anatomy in anatomies
+    )
+
+
+def terms_of(data: tuple[TrainingData, ...]) -> Terms:
+    """`research` as soon as any data are."""
+    return "research" if any(found.terms == "research" for found in data) else "permissive"
+
+
+def seen_ranges(
+    examples: Examples, anatomies: tuple[str, ...], contrasts: tuple[str, ...], masks: tuple[str, ...]
+) -> Ranges:
+    """What the first training batches cover."""
+    measured = (Measured.of(examples[step, 0].undersampled.normalised()[0]) for step in range(N_SEEN))
+    return covering(measured, anatomies=anatomies, contrasts=contrasts, masks=masks)
+
+
+def _anatomies(recipe: TrainingRecipe, stage: Stage) -> tuple[str, ...]:
+    """Those of the stage and of all that it starts from or is taught by, in the order of the sources."""
+
+    def names(of: Stage) -> Iterator[str]:
+        yield from recipe.anatomies_of(of)
+        for earlier in recipe.stages:
+            if earlier.name == of.start or earlier.name in of.teachers.values():
+                yield from names(earlier)
+
+    found = set(names(stage))
+    return tuple(anatomy for anatomy in recipe.anatomies if anatomy in found)

@@ -1,0 +1,41 @@
+"""Closed forms of the losses."""
+
+import pytest
+import torch
+
+from recon_core.training.losses import Loss, attention_transfer, image_loss
+
+IMAGE = torch.tensor([[[3 + 4j, 0j]]])
+
+
+def test_mae_is_the_mean_modulus_and_mse_its_square() -> None:
+    zero = torch.zeros_like(IMAGE)
+    assert float(image_loss(Loss(mae=1), IMAGE, zero)) == pytest.approx(2.5, rel=1e-5)
+    assert float(image_loss(Loss(mse=2), IMAGE, zero)) == pytest.approx(25, rel=1e-5)
+
+
+def test_equal_images_have_finite_gradients() -> None:
+    image = IMAGE.clone().requires_grad_()
+    image_loss(Loss(mae=1), image, IMAGE).backward()
+    assert image.grad is not None
+    assert bool(image.grad.isfinite().all())
+
+
+def test_attention_of_disjoint_features_differs_by_the_sum_of_their_norms() -> None:
+    """Maps (1, 0) and (0, 1): a 1-norm of 2, in each of two cascades."""
+    here, there = torch.zeros(1, 3, 1, 2), torch.zeros(1, 3, 1, 2)
+    here[..., 0], there[..., 1] = 5, -7
+    assert float(attention_transfer([here, here], [there, there])) == pytest.approx(4)
+    assert float(attention_transfer([here], [here * 3])) == pytest.approx(0)
+
+
+def test_attention_sends_gradients_to_the_student_only() -> None:
+    student, teacher = (torch.rand(2, 3, 4, 4, requires_grad=True) for _ in range(2))
+    attention_transfer([student], [teacher]).backward()
+    assert student.grad is not None
+    assert teacher.grad is None
+
+
+def test_a_loss_without_an_image_term_is_refused() -> None:
+    with pytest.raises(ValueError, match="mae or mse"):
+        Loss(weights=1e-6)
