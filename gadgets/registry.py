@@ -20,6 +20,7 @@ _BUILT_IN = {
     "Grappa": "grappa",
     "Sense": "sense",
     "WaveletSense": "wavelet_sense",
+    "NetworkReconstruction": "network_reconstruction",
     "AutoReconstruction": "auto_reconstruction",
     "PartialFourier": "partial_fourier",
     "CropFieldOfView": "crop_field_of_view",
