@@ -6,14 +6,17 @@ import torch
 
 OUTER_SHARE = 0.15
 """The share of the samples, those farthest out, that the level is read from."""
+QUANTILE = 0.1
+"""Of their squared magnitudes: low, where least signal is."""
 
 
 def estimated_noise_std(kspace: torch.Tensor, sampled: torch.Tensor) -> torch.Tensor:
     """Standard deviation of the complex noise of a sample, from the periphery of k-space.
 
-    Far from the centre noise outweighs signal, and where it does not, samples are outliers: of circular
-    normal noise, median |n|² = σ² ln 2. Signal that is left makes the level too large, so that it is an upper
-    estimate for clean scans. Needs no noise scan, and counts averages and filters as they are in the data.
+    Far from the centre noise outweighs signal in many samples, if not in all, so that a low quantile q of
+    |n|² tells: it is −σ² ln(1 − q) of circular normal noise. Signal that is left makes the level too large:
+    it is an upper estimate for clean scans. Needs no noise scan, and counts averages and filters as they are
+    in the data.
 
     Args:
         kspace: `(*batch, coil, ky, kx)` complex.
@@ -44,4 +47,5 @@ def _level(power: torch.Tensor, outward: torch.Tensor) -> torch.Tensor:
         return power.new_zeros(())
     n_inner = round((1 - OUTER_SHARE) * (len(outward) - 1))
     outer = outward >= outward.kthvalue(n_inner + 1).values
-    return (power[:, outer].median(dim=1).values / math.log(2)).mean().sqrt()
+    rank = 1 + round(QUANTILE * (int(outer.sum()) - 1))
+    return (power[:, outer].kthvalue(rank, dim=1).values / -math.log(1 - QUANTILE)).mean().sqrt()
