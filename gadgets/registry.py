@@ -18,6 +18,7 @@ _BUILT_IN = {
     "CoilMaps": "coil_maps",
     "FourierReconstruction": "fourier_reconstruction",
     "Grappa": "grappa",
+    "Spirit": "spirit",
     "Sense": "sense",
     "WaveletSense": "wavelet_sense",
     "NetworkReconstruction": "network_reconstruction",

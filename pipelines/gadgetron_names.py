@@ -106,10 +106,18 @@ def _grappa(properties: Properties) -> Iterator[Step]:
     yield Step("Grappa", {"kernel": kernel} if any(sizes) else {})
 
 
-def _spirit(_properties: Properties) -> Iterator[Step | str]:
-    yield "reconstructed by SENSE with ESPIRiT maps instead of SPIRiT"
-    yield Step("CoilMaps")
-    yield Step("Sense")
+def _spirit(properties: Properties) -> Iterator[Step]:
+    """Gadgetron's is linear: CG-SPIRiT. A kernel as wide along RO as along E1 is ours."""
+    parameters: dict[str, Any] = {"l1": 0.0}
+    width, along_e1 = (int(properties.get(f"spirit_kSize_{axis}", "0")) for axis in ("RO", "E1"))
+    if width == along_e1:
+        for axis in ("RO", "E1", "E2"):  # our slices have no E2
+            properties.pop(f"spirit_kSize_{axis}", None)
+        if width:
+            parameters["kernel_width"] = width
+    if n_iterations := int(properties.pop("spirit_iter_max", "0")):
+        parameters["n_iterations"] = n_iterations
+    yield Step("Spirit", parameters)
 
 
 def _partial_fourier_filter(_properties: Properties) -> Iterator[str]:

@@ -67,13 +67,18 @@ class Wavelet(LinearOperator):
         """Wᴴ y, which is the inverse."""
         return _from_planes(self._synthesise(_to_planes(y)))
 
-    def soft_threshold(self, x: torch.Tensor, threshold: torch.Tensor | float) -> torch.Tensor:
+    def soft_threshold(
+        self, x: torch.Tensor, threshold: torch.Tensor | float, joint_axis: int | None = None
+    ) -> torch.Tensor:
         """The proximal map of ``threshold · ‖W x‖₁``: Wᴴ of W x with every magnitude reduced by `threshold`.
 
-        `threshold` is one number, or a tensor that broadcasts to x.
+        `threshold` is one number, or a tensor that broadcasts to x. With a `joint_axis`, counted from the
+        end, the magnitude is the root of the sum of squares along it: what is sparse in one coil is in all.
         """
         planes = self._analyse(_to_planes(x))
         magnitude = torch.hypot(*planes) if len(planes) == 2 else planes[0].abs()
+        if joint_axis is not None:
+            magnitude = torch.linalg.vector_norm(magnitude, dim=joint_axis, keepdim=True)
         smallest = torch.finfo(magnitude.dtype).tiny
         planes.mul_((magnitude - threshold).clamp_min_(0).div_(magnitude.clamp_min_(smallest)))
         return _from_planes(self._synthesise(planes))

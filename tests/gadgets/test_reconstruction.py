@@ -23,6 +23,7 @@ from gadgets.reconstructed import METHOD
 from gadgets.records import ImageSeries, KSpace
 from gadgets.remove_oversampling import RemoveOversampling
 from gadgets.sense import Sense
+from gadgets.spirit import Spirit
 from gadgets.wavelet_sense import WaveletSense
 from recon_core.coils.combine import adaptive_combine, rss, sense_combine
 from recon_core.coils.low_resolution import low_resolution_maps
@@ -156,6 +157,7 @@ SAMPLING = {
         [CoilMaps(backend="sigpy", threshold=0.02), WaveletSense(backend="sigpy")],
         [CoilCompression(n_coils=4), CoilMaps(), Sense()],
         [CoilCompression(n_coils=4, method="svd"), Grappa()],
+        [Spirit()],
         [AutoReconstruction()],
     ],
     ids=lambda chain: "-".join(type(gadget).__name__ for gadget in chain),
@@ -170,7 +172,7 @@ def test_a_slice_without_signal_is_black_and_noted_not_an_error(chain: list[Gadg
 
 def test_a_silent_slice_says_nothing_of_aliasing() -> None:
     silence = kspace_of(list(range(0, N, 2)), data=torch.zeros_like(KSPACE))
-    for gadget in (FourierReconstruction(), Grappa(), AutoReconstruction()):
+    for gadget in (FourierReconstruction(), Grappa(), Spirit(), AutoReconstruction()):
         assert image_of(silence, gadget).notes == ("no signal: the image is black",)
 
 
@@ -189,9 +191,22 @@ def test_undersampling_without_unfolding_is_noted() -> None:
         [CoilCompression(n_coils=6, method="svd"), Grappa()],
         [CoilMaps(), Sense()],
         [CoilMaps(), WaveletSense()],
+        [Spirit()],
+        [Spirit(l1=0.0, kernel_width=5)],
         [AutoReconstruction()],
     ],
-    ids=["grappa", "grappa-adaptive", "grappa-rss", "gcc-grappa", "svd-grappa", "sense", "wavelet", "auto"],
+    ids=[
+        "grappa",
+        "grappa-adaptive",
+        "grappa-rss",
+        "gcc-grappa",
+        "svd-grappa",
+        "sense",
+        "wavelet",
+        "l1-spirit",
+        "cg-spirit",
+        "auto",
+    ],
 )
 def test_every_second_line_with_reference_lines_gives_back_the_object(chain: list[Gadget]) -> None:
     scan = context(encoding((N, N, 1), acceleration=(2, 1)))

@@ -115,6 +115,15 @@ def test_kernel_sizes_are_kept() -> None:
     assert parameters(read(chain), "Grappa") == {"kernel": [2, 4, 7]}
 
 
+def test_spirit_is_linear_with_the_kernel_and_iterations_of_the_configuration() -> None:
+    asked = {"spirit_kSize_RO": "5", "spirit_kSize_E1": "5", "spirit_iter_max": "70"}
+    recipe = read([("Accumulate", {}), ("GenericReconCartesianSpiritGadget", asked)])
+    assert parameters(recipe, "Spirit") == {"l1": 0.0, "kernel_width": 5, "n_iterations": 70}
+    unequal = read([("Accumulate", {}), ("GenericReconCartesianSpiritGadget", {"spirit_kSize_RO": "9"})])
+    assert parameters(unequal, "Spirit") == {"l1": 0.0}
+    assert any("spirit_kSize_RO=9" in note for note in unequal.notes)
+
+
 def test_every_property_without_counterpart_is_named_with_its_gadget() -> None:
     notes = read(GENERIC_GRAPPA).notes
     for gadget, lost in [
@@ -262,7 +271,7 @@ def test_what_is_no_configuration_is_refused(xml: str, said: str) -> None:
 def test_every_stock_gadget_alone_gives_steps_of_ours(classname: str) -> None:
     """Between an accumulation and a reconstruction every counterpart finds something to work on."""
     chain = [("Accumulate", {}), (classname, {})]
-    if not {"FourierReconstruction", "Grappa", "Sense"} & set(_uses_of(classname)):
+    if not {"FourierReconstruction", "Grappa", "Spirit"} & set(_uses_of(classname)):
         chain.append(("FourierReconstruction", {}))
     assert read(chain).gadgets
 

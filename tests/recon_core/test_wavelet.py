@@ -85,3 +85,12 @@ def test_polynomials_of_degree_three_have_no_detail_away_from_the_border() -> No
     cubic = torch.linspace(-1, 1, 64, dtype=torch.float64).pow(3).reshape(1, 64, 1)
     detail = Wavelet((1, 64, 1), dtype=torch.float64)(cubic)[0, 32:, 0]
     assert float(detail[4:-4].abs().max()) < 1e-10
+
+
+def test_joint_threshold_of_one_coil_is_its_own_and_of_equal_coils_is_shared() -> None:
+    image = torch.randn(1, 1, 32, 24, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
+    wavelet = Wavelet((1, 32, 24), dtype=torch.float64)
+    alone = wavelet.soft_threshold(image, 0.5)
+    torch.testing.assert_close(wavelet.soft_threshold(image, 0.5, joint_axis=-4), alone)
+    four = wavelet.soft_threshold(image.expand(4, 1, 32, 24) / 2, 0.5, joint_axis=-4)
+    torch.testing.assert_close(four, (alone / 2).expand(4, 1, 32, 24))
