@@ -82,8 +82,8 @@ class Server:
         _LOGGER.info("reconstream stopped")
 
     def warm_up(self) -> None:
-        """Make the shipped recipes' models ready in the background, so that no patient waits for it."""
-        threading.Thread(target=inference.warm_up, args=(self._engine,), name="warm-up", daemon=True).start()
+        """Make the shipped recipes' models ready, so that no patient waits for it."""
+        inference.warm_up(self._engine)
 
     def stop(self, *, at_once: bool = False) -> None:
         """Accept nobody any more and drain, or interrupt also the scans; safe in a signal handler."""

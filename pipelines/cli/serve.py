@@ -26,6 +26,7 @@ def serve(
     """
     import logging
     import signal
+    import threading
 
     from pipelines.server import Server
 
@@ -33,5 +34,5 @@ def serve(
     server = Server(host, port, journal=journal, allow_remote=allow_remote)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop(at_once=server.is_stopping))
-    server.warm_up()
+    threading.Thread(target=server.warm_up, name="warm-up", daemon=True).start()
     server.serve_forever()
