@@ -61,7 +61,7 @@ def data_consistency(
     Args:
         image: z, `(slice, y, x)` complex.
         measured: y and A.
-        weight: λ, at least 0; None for an infinite one.
+        weight: λ, at least 0, or `(slice, 1, 1)` of them; None for an infinite one.
         n_iterations: of conjugate gradients.
 
     Returns:
@@ -138,5 +138,6 @@ class _RegularisedSolve(torch.autograd.Function):
         )
         for_weight = None
         if ctx.needs_input_grad[2]:
-            for_weight = torch.linalg.vecdot(v.flatten(), (zero_filled - normal(x)).flatten()).real
+            per_pixel = (v.conj() * (zero_filled - normal(x))).real
+            for_weight = per_pixel.sum_to_size(weight.shape)
         return v, weight * v, for_weight, None, None

@@ -12,12 +12,14 @@ from recon_core.nets.calibrated_cascade import CalibratedCascade
 from recon_core.nets.d5c5 import D5C5
 from recon_core.nets.dccnn import DCCNN
 from recon_core.nets.unet import UNet
+from recon_core.nets.unrolled import Unrolled
 
 ARCHITECTURES: dict[str, type[Architecture]] = {
     "calibrated_cascade": CalibratedCascade,
     "d5c5": D5C5,
     "dccnn": DCCNN,
     "unet": UNet,
+    "unrolled": Unrolled,
 }
 
 

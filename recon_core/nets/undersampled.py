@@ -26,7 +26,7 @@ class Undersampled:
     coil_maps: torch.Tensor | None = None
     """`(slice, coil, y, x)`, root sum of squares one inside the object; None for a single uniform coil."""
     spirit_kernel: torch.Tensor | None = None
-    """`(slice, coil out, coil in, ky, kx)` of `recon_core.coils.spirit`; None where no network asks for it."""
+    """`(slice, coil out, coil in, ky, kx)`, see `recon_core.coils.spirit_kernel`; for networks that ask."""
     noise_std: torch.Tensor | None = None
     """`(slice,)` standard deviation of the complex noise of a k-space sample, equal and uncorrelated over the
     coils; None when unknown."""
@@ -67,7 +67,7 @@ class Network(Protocol):
     """
 
     def __call__(self, undersampled: Undersampled, anatomy: str | None = None) -> torch.Tensor:
-        """`(slice, y, x)` complex images. `anatomy` picks the specific parameters of networks that have any."""
+        """`(slice, y, x)` complex images. `anatomy` is for networks with parameters of single anatomies."""
 
 
 def reconstruct(network: Network, undersampled: Undersampled, anatomy: str | None = None) -> torch.Tensor:

@@ -1,0 +1,62 @@
+"""A small two-level convolutional network that sees far for its cost."""
+
+import torch
+from torch.nn.functional import pad, pixel_shuffle, pixel_unshuffle
+
+FOLD = 2
+"""Pixels along each axis that become channels before the first convolution."""
+MULTIPLE = 2 * FOLD
+"""Lengths that are no multiple of this are padded."""
+
+
+class TwoScales(torch.nn.Module):
+    """Channels to channels of the same size: 3 x 3 residual blocks on a half and on a quarter of the grid.
+
+    Squares of 2 x 2 pixels are folded into channels first (Shi et al. 2016, arXiv:1609.05158; for noise
+    removal with a map of its level: Zhang et al. 2018, arXiv:1710.04026), which makes a convolution cost a
+    quarter and reach twice as far. Its last layer starts near zero, so that a new network adds next to
+    nothing.
+    """
+
+    def __init__(self, n_in: int, n_known: int, n_out: int, widths: tuple[int, int]) -> None:
+        """`n_in` channels vary over the image; `n_known` are numbers, the same for all of it."""
+        super().__init__()
+        fine, coarse = widths
+        folded = FOLD**2
+        self.first = _convolution(folded * n_in + n_known, fine)
+        self.before = _Residual(fine)
+        self.down = torch.nn.Conv2d(fine, coarse, kernel_size=2, stride=2)
+        self.middle = torch.nn.Sequential(_Residual(coarse), _Residual(coarse))
+        self.up = torch.nn.Conv2d(coarse, folded * fine, kernel_size=1)
+        self.after = _Residual(fine)
+        self.last = _convolution(fine, folded * n_out)
+        torch.nn.init.normal_(self.last.weight, std=1e-3)
+
+    def forward(self, images: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        """`(slice, n_in, y, x)` and `(slice, n_known)` to `(slice, n_out, y, x)`."""
+        n_y, n_x = images.shape[-2:]
+        folded = pixel_unshuffle(pad(images, (0, -n_x % MULTIPLE, 0, -n_y % MULTIPLE)), FOLD)
+        numbers = known[:, :, None, None].expand(-1, -1, *folded.shape[-2:])
+        x = torch.cat([folded, numbers], dim=1).contiguous(memory_format=torch.channels_last)
+        x = self.before(torch.relu_(self.first(x)))
+        coarse = self.middle(torch.relu_(self.down(x)))
+        x = self.after(x + pixel_shuffle(self.up(coarse), FOLD))
+        return pixel_shuffle(self.last(x), FOLD)[..., :n_y, :n_x]
+
+
+class _Residual(torch.nn.Module):
+    """x + conv(ReLU(conv(x))), the identity at first."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = _convolution(width, width), _convolution(width, width)
+        for parameter in self.second.parameters():
+            torch.nn.init.zeros_(parameter)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        added: torch.Tensor = self.second(torch.relu_(self.first(x)))
+        return x + added
+
+
+def _convolution(n_in: int, n_out: int) -> torch.nn.Conv2d:
+    return torch.nn.Conv2d(n_in, n_out, kernel_size=3, padding=1)
