@@ -14,6 +14,7 @@ from pipelines.cli.doctor import doctor
 from pipelines.cli.gadgets import app as gadgets_app
 from pipelines.cli.importing import import_
 from pipelines.cli.inspecting import inspect
+from pipelines.cli.models import app as models_app
 from pipelines.cli.recipes import app as recipes_app
 from pipelines.cli.recon import recon
 from pipelines.cli.replay import replay
@@ -37,6 +38,7 @@ app.command()(replay)
 app.command()(inspect)
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(gadgets_app, name="gadgets")
+app.add_typer(models_app, name="models")
 app.command("import")(import_)
 app.command()(doctor)
 app.command()(demo)
