@@ -14,7 +14,7 @@ class TwoScales(torch.nn.Module):
 
     Squares of 2 x 2 pixels are folded into channels first (Shi et al. 2016, arXiv:1609.05158; for noise
     removal with a map of its level: Zhang et al. 2018, arXiv:1710.04026), which makes a convolution cost a
-    quarter and reach twice as far. Its last layer starts near zero, so that a new network adds next to
+    quarter and reach twice as far. Its last layer starts at zero, so that a new network changes
     nothing.
     """
 
@@ -30,7 +30,7 @@ class TwoScales(torch.nn.Module):
         self.up = torch.nn.Conv2d(coarse, folded * fine, kernel_size=1)
         self.after = _Residual(fine)
         self.last = _convolution(fine, folded * n_out)
-        torch.nn.init.normal_(self.last.weight, std=1e-3)
+        _silence(self.last)
 
     def forward(self, images: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         """`(slice, n_in, y, x)` and `(slice, n_known)` to `(slice, n_out, y, x)`."""
@@ -50,8 +50,7 @@ class _Residual(torch.nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first, self.second = _convolution(width, width), _convolution(width, width)
-        for parameter in self.second.parameters():
-            torch.nn.init.zeros_(parameter)
+        _silence(self.second)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         added: torch.Tensor = self.second(torch.relu_(self.first(x)))
@@ -60,3 +59,9 @@ class _Residual(torch.nn.Module):
 
 def _convolution(n_in: int, n_out: int) -> torch.nn.Conv2d:
     return torch.nn.Conv2d(n_in, n_out, kernel_size=3, padding=1)
+
+
+def _silence(convolution: torch.nn.Conv2d) -> None:
+    """Make a new convolution give zero."""
+    for parameter in convolution.parameters():
+        torch.nn.init.zeros_(parameter)

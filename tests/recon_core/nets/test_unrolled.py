@@ -32,7 +32,7 @@ def test_a_new_cascade_of_one_puts_the_samples_into_the_wavelet_image() -> None:
     coil_kspace = fft(slices.coil_maps * wavelets, (-2, -1))
     kept = torch.where(slices.sampled[:, None], slices.kspace, coil_kspace)
     expected = (slices.coil_maps.conj() * ifft(kept, (-2, -1))).sum(1)
-    torch.testing.assert_close(image, expected, rtol=0, atol=0.02 * float(expected.abs().max()))
+    torch.testing.assert_close(image, expected, rtol=0, atol=0.01 * float(expected.abs().max()))
 
 
 def test_slices_of_a_batch_do_not_see_each_other() -> None:
@@ -54,7 +54,8 @@ def test_every_parameter_learns() -> None:
     torch.manual_seed(0)
     network = build("unrolled", SMALL)
     slices, _ = scan(random_lines((48, 48), 3, n_calibration=10))
-    for _ in range(2):  # blocks that start as identities pass gradients on once they are none
+    for _ in range(3):  # blocks that start as identities pass gradients on once they are none
+        network.zero_grad()
         network(slices.normalised()[0]).abs().square().sum().backward()
         with torch.no_grad():
             for parameter in network.parameters():
