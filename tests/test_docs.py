@@ -67,8 +67,8 @@ class Example:
         elif program == "reconstream" and arguments[0] == "serve":
             self._serve(arguments[1:])
         elif program == "reconstream":
-            # The demo has a test of its own.
-            wanted = ["--help"] if arguments[0] == "demo" else []
+            # These have tests of their own.
+            wanted = ["--help"] if arguments[0] in ("demo", "train", "finetune") else []
             port = ["--port", str(self._port)] if arguments[0] == "send" else []
             result = self._runner.invoke(app, [*arguments, *port, *wanted], catch_exceptions=False)
             assert result.exit_code == 0, f"{command}: {result.output}"

@@ -11,6 +11,7 @@ import typer
 
 from pipelines.cli.demo import demo
 from pipelines.cli.doctor import doctor
+from pipelines.cli.finetune import finetune
 from pipelines.cli.gadgets import app as gadgets_app
 from pipelines.cli.importing import import_
 from pipelines.cli.inspecting import inspect
@@ -21,6 +22,7 @@ from pipelines.cli.replay import replay
 from pipelines.cli.send import send
 from pipelines.cli.serve import serve
 from pipelines.cli.terminal import StderrHandler
+from pipelines.cli.train import train
 from pipelines.process import prepare_process
 from recon_core.errors import ReconstreamError
 
@@ -39,6 +41,8 @@ app.command()(inspect)
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(gadgets_app, name="gadgets")
 app.add_typer(models_app, name="models")
+app.command()(train)
+app.command()(finetune)
 app.command("import")(import_)
 app.command()(doctor)
 app.command()(demo)

@@ -48,6 +48,7 @@ class Examples(Dataset[Batch]):
         simulation: Simulation,
         sampling: Sampling,
         *,
+        spirit_kernel_width: int,
         batch_size: int,
         part: Part,
         seed: int,
@@ -55,6 +56,7 @@ class Examples(Dataset[Batch]):
         self._anatomies = tuple(anatomies)
         self._simulation, self._sampling = simulation, sampling
         self._batch_size, self._part, self._seed = batch_size, part, seed
+        self._spirit_kernel_width = spirit_kernel_width
         self._pools = {anatomy: _pools(slices, anatomy) for anatomy in anatomies}
         self._scans = [found for found in slices if found.kind == "kspace" and len(found.data) > 1]
         self._sensitivities: dict[tuple[int, int], torch.Tensor] = {}
@@ -94,7 +96,7 @@ class Examples(Dataset[Batch]):
             if draws.chance(simulation.measured_maps):
                 sensitivities = self._measured_sensitivities(n_coils, draws)
             made = simulate(found, sampled, n_coils, simulation, draws, sensitivities)
-        return _with_kernel(made[0], simulation.spirit_kernel), made[1]
+        return _with_kernel(made[0], self._spirit_kernel_width), made[1]
 
     def _measured_sensitivities(self, n_coils: int, draws: Draws) -> torch.Tensor | None:
         number = draws.integer(0, len(self._scans) - 1) if self._scans else 0
@@ -151,7 +153,7 @@ def _pools(slices: Sequence[Slice], anatomy: str) -> list[list[Slice]]:
 
 
 def _with_kernel(undersampled: Undersampled, width: int) -> Undersampled:
-    if not width:
+    if not width or undersampled.kspace.shape[1] == 1:
         return undersampled
     calibration = calibration_samples(undersampled.kspace[0], undersampled.sampled[0])[:, 0]
     return replace(undersampled, spirit_kernel=spirit_kernel(calibration, width)[None])

@@ -20,21 +20,18 @@ from recon_core.training.sampling import Part, Pattern, Sampling
 from recon_core.training.simulation import Simulation
 from recon_core.training.slices import Slice
 from recon_core.training.split import Split, split_slices
-from recon_core.training.stage_network import trained_parameters
-from recon_core.training.train import Trained
+from recon_core.training.stage_network import spirit_kernel_width, trained_parameters
+from recon_core.training.train import Trained, prepare
 
 N_JUDGED = 32
 N_WATCHED = 4
-SPIRIT_KERNELS = {"calibrated_cascade": 7}
-"""Width of the kernels of architectures that are fed by SPIRiT."""
 
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
-    """How a network is adapted; the learning rate is that of Dar et al. 2020, doi:10.1002/mrm.28148."""
+    """How a network is adapted. After Dar et al. 2020, doi:10.1002/mrm.28148."""
 
-    learning_rate: float = 1e-5
-    new_anatomy_learning_rate: float = 1e-3
-    """Of the parameters of an anatomy that the network did not know."""
+    learning_rate: float | None = None
+    """1e-5 unless told; 1e-3 of the parameters of an anatomy that the network did not know."""
     epochs: int = 30
     batch_size: int = 2
     max_minutes: float | None = None
@@ -57,12 +54,13 @@ def finetune(
     before. Raises InputError for slices of several anatomies, or too few of them.
     """
     anatomies = sorted({found.anatomy for found in slices})
-    if len(anatomies) != 1 or run.out.exists():
+    if len(anatomies) != 1:
         raise InputError(
-            f"fine-tuning: expected slices of one anatomy and a new path for the package, got "
-            f"{', '.join(anatomies) or 'no slices'} and {run.out}; choose others"
+            f"fine-tuning: expected slices of one anatomy, got {', '.join(anatomies) or 'none'}; "
+            "tune to one after the other"
         )
     (anatomy,) = anatomies
+    prepare(run)
     manifest, network = package.manifest, package.network()
     training, held_out = split_slices(slices, Split(held_out=tuning.held_out))
     examples = _examples(manifest, training, anatomy, "train", tuning)
@@ -76,7 +74,7 @@ def finetune(
         name="finetune",
         trains="specific" if is_new else "all",
         loss=Loss(mae=1.0, mse=1.0),
-        learning_rate=tuning.new_anatomy_learning_rate if is_new else tuning.learning_rate,
+        learning_rate=tuning.learning_rate or (1e-3 if is_new else 1e-5),
         batch_size=tuning.batch_size,
         epochs=tuning.epochs,
         max_minutes=tuning.max_minutes,
@@ -135,13 +133,13 @@ def _examples(
             matrices=tuple(m for m in simulated.matrices if m_low <= min(m) and max(m) <= m_high)
             or ((m_high, m_high),),
             n_coils=tuple(n for n in simulated.n_coils if n_low <= n <= n_high) or (n_high,),
-            spirit_kernel=SPIRIT_KERNELS.get(manifest.architecture, 0),
             augment=part == "train",
         ),
         Sampling(
             patterns=patterns,
             accelerations=tuple(a for a in offered.accelerations if low <= a <= high) or (high,),
         ),
+        spirit_kernel_width=spirit_kernel_width(manifest.architecture),
         batch_size=tuning.batch_size,
         part=part,
         seed=tuning.seed,

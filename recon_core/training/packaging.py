@@ -1,7 +1,5 @@
 """What a trained network is shipped with: its manifest, from the recipe, the examples and the scores."""
 
-from collections.abc import Iterator
-
 from recon_core.engine.gate import Measured, covering
 from recon_core.engine.manifest import Manifest, Ranges, Terms, Training, TrainingData
 from recon_core.training.evaluation import Table
@@ -21,7 +19,7 @@ def trained_manifest(
     recipe: TrainingRecipe, stage: Stage, examples: Examples, judgement: Table, training: Training
 ) -> Manifest:
     """The manifest of a stage's network. Its terms are the strictest of the data it comes from."""
-    anatomies = _anatomies(recipe, stage)
+    anatomies = known_anatomies(recipe, stage)
     return Manifest(
         name=package_name(recipe, stage),
         version=recipe.version,
@@ -43,8 +41,8 @@ def trained_manifest(
 
 
 def training_data(recipe: TrainingRecipe, stage: Stage) -> tuple[TrainingData, ...]:
-    """The sources that a stage's weights come from, through the stages it starts from too."""
-    anatomies = _anatomies(recipe, stage)
+    """The sources that a stage's weights come from, through earlier stages too."""
+    anatomies = _anatomies_seen(recipe, stage)
     return tuple(
         TrainingData(name=s.name, terms=s.terms, licence=s.licence)
         for s in recipe.sources
@@ -65,14 +63,20 @@ def seen_ranges(
     return covering(measured, anatomies=anatomies, contrasts=contrasts, masks=masks)
 
 
-def _anatomies(recipe: TrainingRecipe, stage: Stage) -> tuple[str, ...]:
-    """Those of the stage and of all that it starts from or is taught by, in the order of the sources."""
+def known_anatomies(recipe: TrainingRecipe, stage: Stage) -> tuple[str, ...]:
+    """Those that the stage's network is for: its own, and, where it trains only what is specific to them,
+    those of the stage that it starts from."""
+    own = recipe.anatomies_of(stage)
+    if stage.trains != "specific" or not stage.start:
+        return own
+    earlier = next(other for other in recipe.stages if other.name == stage.start)
+    return tuple(dict.fromkeys((*known_anatomies(recipe, earlier), *own)))
 
-    def names(of: Stage) -> Iterator[str]:
-        yield from recipe.anatomies_of(of)
-        for earlier in recipe.stages:
-            if earlier.name == of.start or earlier.name in of.teachers.values():
-                yield from names(earlier)
 
-    found = set(names(stage))
-    return tuple(anatomy for anatomy in recipe.anatomies if anatomy in found)
+def _anatomies_seen(recipe: TrainingRecipe, stage: Stage) -> set[str]:
+    """Those of the stage and of all that it starts from or is taught by."""
+    seen = set(recipe.anatomies_of(stage))
+    for other in recipe.stages:
+        if other.name == stage.start or other.name in stage.teachers.values():
+            seen |= _anatomies_seen(recipe, other)
+    return seen

@@ -40,11 +40,11 @@ def undersampled_scan(
     else:
         maps = estimated_maps(measured, sampled)
         coil_maps, target = maps[None], (maps.conj() * coil_images).sum(0)
-    noise_std = (
-        estimated_noise_std(measured, sampled) if scan.noise_std is None else torch.tensor(scan.noise_std)
-    )
     undersampled = Undersampled(
-        kspace=measured[None], sampled=sampled[None], coil_maps=coil_maps, noise_std=noise_std[None]
+        kspace=measured[None],
+        sampled=sampled[None],
+        coil_maps=coil_maps,
+        noise_std=estimated_noise_std(measured, sampled)[None],
     )
     return undersampled, target[None]
 

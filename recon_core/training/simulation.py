@@ -45,12 +45,8 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Share of examples whose maps are calibrated (ESPIRiT) from the noisy samples, as a scan's are."""
     cropped: float = 0.5
     """Share of the other examples whose maps are zero outside the object."""
-    spirit_kernel: int = 0
-    """Width of the SPIRiT kernels to calibrate, for networks that use them; 0 for none."""
     snr: Range = (5.0, 200.0)
     """Mean signal of the object over the noise of a fully sampled combined image; log-uniform."""
-    noise_known: float = 0.5
-    """Share of examples told the true noise level; the others get the estimate from their own samples."""
     augment: bool = True
     """Whether views and contrasts vary; without, the image fills the field of view as it is."""
     zoom: Range = (0.7, 1.3)
@@ -75,7 +71,7 @@ def simulate(
 
     ρ is a random view of the image with a phase, S are random sensitivities. The target is the noise-free,
     fully sampled scan combined with the maps Ŝ that the network is given: S over its root sum of squares, or
-    estimated from the samples.
+    estimated from the samples. The noise level too is estimated from them, as that of scans is.
 
     Args:
         image: of any kind but k-space.
@@ -109,12 +105,11 @@ def simulate(
         coil_maps = _given_maps(sensitivities, magnitude, noisy, sampled, simulation, draws)
         target = (coil_maps.conj() * coil_images).sum(0)
         coil_maps = coil_maps[None]
-    is_known = draws.chance(simulation.noise_known)
     undersampled = Undersampled(
         kspace=noisy[None],
         sampled=sampled[None],
         coil_maps=coil_maps,
-        noise_std=torch.tensor([noise_std]) if is_known else estimated_noise_std(noisy, sampled)[None],
+        noise_std=estimated_noise_std(noisy, sampled)[None],
     )
     return undersampled, target[None]
 

@@ -23,5 +23,3 @@ class Slice:
     contrast: str = ""
     source: str = ""
     """Name of the source, as the recipe has it."""
-    noise_std: float | None = None
-    """Standard deviation of the complex noise of a k-space sample, where known."""

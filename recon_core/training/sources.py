@@ -16,8 +16,10 @@ from recon_core.training.slices import Kind, Slice
 RawReader = Callable[[Path], Iterable[Slice]]
 """Reads a file of raw data as slices of k-space, those of other sources as in `Slice`."""
 
+ARRAYS = (".npz", ".npy", ".nii", ".nii.gz")
 PICTURES = (".png", ".jpg", ".jpeg")
 RAW = (".h5", ".mrd", ".dat", ".cfl")
+ENDINGS = (*ARRAYS, *PICTURES, *RAW)
 LEAST_SIGNAL = 0.2
 
 
@@ -106,7 +108,6 @@ def _of_source(found: Slice, source: Source, subject: str) -> Slice:
         anatomy=source.anatomy,
         contrast=source.contrast,
         source=source.name,
-        noise_std=found.noise_std,
     )
 
 

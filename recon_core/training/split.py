@@ -21,32 +21,51 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def split_slices(slices: Sequence[Slice], split: Split) -> tuple[list[Slice], list[Slice]]:
-    """Slices to train on and held-out ones. Subjects are in one of the two only, but for a source's only one.
+    """Slices to train on and held-out ones.
+
+    A subject is on one side only, in all sources that it is in, but for one that is a source's only subject:
+    there, a block of positions is held out, the same in all contrasts.
 
     Raises InputError where nothing would be left on either side.
     """
+    by_source = {
+        source: {found.subject for found in slices if found.source == source}
+        for source in dict.fromkeys(found.source for found in slices)
+    }
+    several = [subjects for subjects in by_source.values() if len(subjects) > 1]
+    chosen = {subject for subjects in several for subject in _held_out_subjects(subjects, split)}
+    whole = {subject for subjects in several for subject in subjects}
+    blocks = {
+        subject: _held_out_positions({found.position for found in slices if found.subject == subject}, split)
+        for subject in {found.subject for found in slices} - whole
+    }
     training: list[Slice] = []
     held_out: list[Slice] = []
-    for source in dict.fromkeys(found.source for found in slices):
-        of_source = [found for found in slices if found.source == source]
-        subjects = sorted({found.subject for found in of_source})
-        if len(subjects) > 1:
-            shuffled = [subjects[i] for i in Draws("split", source).some(len(subjects), len(subjects))]
-            chosen = set(shuffled[_share(len(shuffled), split)])
-            training += [found for found in of_source if found.subject not in chosen]
-            held_out += [found for found in of_source if found.subject in chosen]
+    for found in slices:
+        if found.subject in whole:
+            (held_out if found.subject in chosen else training).append(found)
             continue
-        positions = sorted({found.position for found in of_source})
-        block = positions[_share(len(positions), split)]
-        away = [min(abs(found.position - place) for place in block) for found in of_source]
-        training += [found for found, distance in zip(of_source, away, strict=True) if distance > split.gap]
-        held_out += [found for found, distance in zip(of_source, away, strict=True) if distance == 0]
+        distance = min(abs(found.position - place) for place in blocks[found.subject])
+        if distance == 0:
+            held_out.append(found)
+        elif distance > split.gap:
+            training.append(found)
     if not training or not held_out:
         raise InputError(
             f"split: expected slices to train on and to hold out, got {len(training)} and {len(held_out)}; "
             "give more subjects, or more slices of one"
         )
     return training, held_out
+
+
+def _held_out_subjects(subjects: set[str], split: Split) -> list[str]:
+    """A share of them in an order of no meaning, which depends on nothing but their names."""
+    shuffled = sorted(sorted(subjects), key=lambda subject: Draws("split", subject).uniform())
+    return shuffled[_share(len(shuffled), split)]
+
+
+def _held_out_positions(positions: set[int], split: Split) -> list[int]:
+    return sorted(positions)[_share(len(positions), split)]
 
 
 def _share(n: int, split: Split) -> slice:

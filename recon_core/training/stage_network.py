@@ -6,11 +6,20 @@ from typing import Any
 import torch
 
 from recon_core.errors import InputError, RecipeError
-from recon_core.nets.registry import build
+from recon_core.nets.registry import ARCHITECTURES, build
 from recon_core.training.draws import Draws
 from recon_core.training.recipe import Stage
 
 Weights = Mapping[str, torch.Tensor]
+
+
+def spirit_kernel_width(architecture: str) -> int:
+    """Of the SPIRiT kernels that the architecture's networks want; 0 for none."""
+    if architecture not in ARCHITECTURES:
+        raise InputError(
+            f"network: expected one of {', '.join(sorted(ARCHITECTURES))}, got '{architecture}'; correct it"
+        )
+    return ARCHITECTURES[architecture].spirit_kernel_width
 
 
 def stage_network(

@@ -18,13 +18,13 @@ from recon_core.training.evaluation import Table, judged, table
 from recon_core.training.examples import Examples
 from recon_core.training.learning import Learning
 from recon_core.training.loop import fit
-from recon_core.training.packaging import package_name, trained_manifest, training_data
+from recon_core.training.packaging import known_anatomies, package_name, trained_manifest, training_data
 from recon_core.training.recipe import Stage, TrainingRecipe
 from recon_core.training.run import Run, device_name
 from recon_core.training.sampling import Part
 from recon_core.training.slices import Slice
 from recon_core.training.split import split_slices
-from recon_core.training.stage_network import stage_network, trained_parameters
+from recon_core.training.stage_network import spirit_kernel_width, stage_network, trained_parameters
 
 _LOGGER = logging.getLogger("reconstream")
 
@@ -55,7 +55,7 @@ def train(recipe: TrainingRecipe, slices: Sequence[Slice], run: Run) -> list[Tra
 
     Raises InputError where the output exists, and where a run to resume had another recipe.
     """
-    _prepare(run)
+    prepare(run)
     training, held_out = split_slices(slices, recipe.split)
     finished: dict[str, _Finished] = {}
     for stage in recipe.stages:
@@ -78,7 +78,8 @@ def train(recipe: TrainingRecipe, slices: Sequence[Slice], run: Run) -> list[Tra
     ]
 
 
-def _prepare(run: Run) -> None:
+def prepare(run: Run) -> None:
+    """Make the folder of a run that begins. Raises InputError where its results or another run are there."""
     if run.out.exists():
         raise InputError(
             f"{run.out}: expected a new path for the model package, got one that exists; move it"
@@ -114,14 +115,14 @@ def _learn(
     anatomies = recipe.anatomies_of(stage)
     watched = judged(
         [found for found in held_out if found.anatomy in anatomies],
-        _examples(recipe, stage, held_out, "test"),
+        _examples(recipe, stage, held_out, "test", anatomies),
         N_WATCHED,
     )
     n_slices = sum(found.anatomy in anatomies for found in training)
     minutes = fit(
         Learning(network, stage, trained_parameters(network, stage, anatomies), teachers),
         stage,
-        _examples(recipe, stage, training, "train"),
+        _examples(recipe, stage, training, "train", anatomies),
         [batch for batches in watched.values() for batch in batches],
         run.folder / stage.name,
         n_steps=stage.steps_per_epoch or math.ceil(n_slices / stage.batch_size),
@@ -139,10 +140,10 @@ def _ship(
     run: Run,
     minutes: float,
 ) -> Trained:
-    anatomies = recipe.anatomies_of(stage)
+    anatomies = known_anatomies(recipe, stage)
     network = _network(recipe, stage, weights)
     of_stage = [found for found in held_out if found.anatomy in anatomies]
-    batches = judged(of_stage, _examples(recipe, stage, held_out, "test"), recipe.n_judged)
+    batches = judged(of_stage, _examples(recipe, stage, held_out, "test", anatomies), recipe.n_judged)
     judgement = table(network, batches)
     history = Training(
         recipe=run.recipe_origin,
@@ -152,7 +153,7 @@ def _ship(
         device=device_name(),
         data=training_data(recipe, stage),
     )
-    examples = _examples(recipe, stage, training, "train")
+    examples = _examples(recipe, stage, training, "train", anatomies)
     several = len(recipe.shipped_stages) > 1
     folder = run.out / package_name(recipe, stage) if several else run.out
     manifest = trained_manifest(recipe, stage, examples, judgement, history)
@@ -165,12 +166,15 @@ def _network(
     return stage_network(recipe.network.architecture, recipe.config_of(stage), stage, recipe.seed, weights)
 
 
-def _examples(recipe: TrainingRecipe, stage: Stage, slices: Sequence[Slice], part: Part) -> Examples:
+def _examples(
+    recipe: TrainingRecipe, stage: Stage, slices: Sequence[Slice], part: Part, anatomies: Sequence[str]
+) -> Examples:
     return Examples(
         slices,
-        recipe.anatomies_of(stage),
+        anatomies,
         recipe.simulation,
         recipe.sampling,
+        spirit_kernel_width=spirit_kernel_width(recipe.network.architecture),
         batch_size=stage.batch_size,
         part=part,
         seed=recipe.seed,

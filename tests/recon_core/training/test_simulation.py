@@ -19,7 +19,7 @@ from recon_core.training.random_coils import (
     loop_fields,
     random_sensitivities,
 )
-from recon_core.training.simulation import FINER, Simulation, _resolved_kspace, simulate
+from recon_core.training.simulation import FINER, OBJECT, Simulation, _resolved_kspace, simulate
 from recon_core.training.slices import Slice
 
 MATRIX = (96, 80)
@@ -34,7 +34,7 @@ def head(kind: Any = "magnitude") -> Slice:
 def scan(
     sampled: torch.Tensor = FULL, n_coils: int = 6, seed: int = 0, kind: str = "magnitude", **changes: Any
 ):
-    simulation = Simulation(**({"estimated": 0.0, "noise_known": 1.0, "snr": (1e6, 1e6)} | changes))
+    simulation = Simulation(**({"estimated": 0.0, "snr": (1e6, 1e6)} | changes))
     return simulate(head(kind), sampled, n_coils, simulation, Draws("test", seed))
 
 
@@ -65,15 +65,14 @@ def test_the_same_draws_make_the_same_example_and_others_another() -> None:
     assert not torch.equal(first_target, other_target)
 
 
-def test_noise_has_the_stated_level_and_is_at_sampled_positions_only() -> None:
+def test_noise_has_the_level_asked_for_and_is_at_sampled_positions_only() -> None:
+    """In a combined image of maps of unit norm the noise is that of a sample of k-space."""
     sampled = random_lines(MATRIX, 2, n_calibration=16)
-    quiet, _ = scan(sampled)
-    noisy, _ = scan(sampled, snr=(10, 10))
+    quiet, target = scan(sampled, cropped=0.0)
+    noisy, _ = scan(sampled, cropped=0.0, snr=(10, 10))
     noise = (noisy.kspace - quiet.kspace)[0]
-    assert noisy.noise_std is not None
-    assert float(noise[:, sampled].abs().square().mean().sqrt() / noisy.noise_std) == pytest.approx(
-        1, rel=0.01
-    )
+    signal = target.abs()[target.abs() > OBJECT * target.abs().max()].mean()
+    assert float(signal / noise[:, sampled].abs().square().mean().sqrt()) == pytest.approx(10, rel=0.03)
     assert not noise[:, ~sampled].any()
 
 

@@ -98,7 +98,14 @@ def test_training_makes_held_out_slices_better(tmp_path: Path) -> None:
     (result,) = train(recipe, tiny_slices(), tiny_run(tmp_path))
     _, held_out = split_slices(tiny_slices(), recipe.split)
     examples = Examples(
-        held_out, ("brain", "knee"), recipe.simulation, recipe.sampling, batch_size=1, part="test", seed=3
+        held_out,
+        ("brain", "knee"),
+        recipe.simulation,
+        recipe.sampling,
+        spirit_kernel_width=0,
+        batch_size=1,
+        part="test",
+        seed=3,
     )
     scores = table(result.package.network(), judged(held_out, examples, 8), ("zero-filled",))
     for source in ("heads", "knees"):
@@ -168,8 +175,8 @@ CASCADE = (
         'architecture = "d5c5"\nconfig = { n_cascades = 2, n_layers = 4, n_features = 4 }',
         'architecture = "calibrated_cascade"\nconfig = { n_subnetworks = 2, n_layers = 1, n_features = 4 }',
     )
-    .replace("n_coils = [1]", "n_coils = [3]\nspirit_kernel = 3\nestimated = 0.0")
-    .replace("calibration = [4]", "calibration = [8]")
+    .replace("n_coils = [1]", "n_coils = [3]\nestimated = 0.0")
+    .replace("accelerations = [3]\ncalibration = [4]", "accelerations = [2]\ncalibration = [14]")
 )
 
 
