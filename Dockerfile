@@ -24,6 +24,7 @@ VOLUME /journal
 HEALTHCHECK --interval=60s --timeout=20s --start-period=30s \
     CMD ["python", "-c", "from pipelines.client import ask; assert ask('health') == 'ok'"]
 
+# `docker stop` sends SIGTERM and kills ten seconds later; the server has ended by then, its clients told.
 # A container's own loopback reaches nobody: who may connect is decided where the port is published.
 ENTRYPOINT ["reconstream"]
 CMD ["serve", "--host", "0.0.0.0", "--allow-remote", "--journal", "/journal"]

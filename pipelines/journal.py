@@ -1,11 +1,14 @@
 """What came over the wire, byte for byte, in a file that can be replayed."""
 
+import fcntl
 import logging
 import os
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+JOURNALS = "*Z_*.mrd"
+"""How journals are called, by the time they began."""
 _LOGGER = logging.getLogger("reconstream")
 
 
@@ -33,7 +36,10 @@ class Journal:
 
     def _opened(self) -> int:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        with suppress(OSError):  # a disk without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # says that it is being written
+        return descriptor
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None

@@ -24,9 +24,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """For one message to arrive whole, on top of a second for each megabyte of it."""
     send_timeout_s: float = 60.0
     """Without a byte taken by a peer that we are sending to."""
-    drain_timeout_s: float = 30.0
-    """For running sessions to end after the server was told to stop."""
+    drain_timeout_s: float = 8.0
+    """For running sessions to end after the server was told to stop: `docker stop` kills after ten."""
     linger_timeout_s: float = 5.0
     """After an error, how long what the peer still sends is received, so that it gets to read the error."""
+    journal_bytes: int | None = None
+    """Of finished journals that are kept, the oldest removed first; None keeps all."""
     n_sessions: int = 64
     """At once; one more is refused with a TEXT."""

@@ -13,8 +13,9 @@ from typing import Self
 from gadgets.study import StudyStore
 from pipelines import inference
 from pipelines.journal import Journal
+from pipelines.journal_retention import remove_oldest
 from pipelines.limits import Limits
-from pipelines.session import Session
+from pipelines.session import ERROR_PREFIX, Session
 from recon_core.engine.engine import Engine
 from recon_core.errors import SessionError
 
@@ -22,14 +23,15 @@ DEFAULT_PORT = 9002
 _LOGGER = logging.getLogger("reconstream")
 _POLL_S = 0.2
 _LAST_WORDS_S = 1.0
-"""What sessions get to tell their clients when the server must end at once."""
+"""What sessions that did not end in time get to tell their clients."""
 
 
 class Server:
     """An MRD server on `host`:`port` (0 takes a free one).
 
-    With a journal directory, every session's bytes are kept there before they are parsed. Raises SessionError
-    when the address cannot be taken, and for one that others can reach unless `allow_remote`.
+    With a journal directory, every session's bytes are kept there before they are parsed. `error_prefix`
+    begins the text of every error sent. Raises SessionError when the address cannot be taken, and for one
+    that others can reach unless `allow_remote`.
     """
 
     def __init__(
@@ -40,13 +42,14 @@ class Server:
         journal: Path | None = None,
         limits: Limits | None = None,
         allow_remote: bool = False,
+        error_prefix: str = ERROR_PREFIX,
     ) -> None:
         if not allow_remote and not _is_loopback(host):
             raise SessionError(
                 f"address {host}: expected a loopback address, since anyone who reaches the port can send "
                 "scans; allow remote clients explicitly (--allow-remote)"
             )
-        self._journal, self._limits = journal, limits or Limits()
+        self._journal, self._limits, self._error_prefix = journal, limits or Limits(), error_prefix
         self._study = StudyStore()
         self._sessions: dict[threading.Thread, Session] = {}
         self._refusals: list[threading.Thread] = []
@@ -111,19 +114,31 @@ class Server:
             logger.warning("client %s refused", peer)
             self._refuse(connection, logger)
             return
+        if self._journal and self._limits.journal_bytes is not None:
+            remove_oldest(self._journal, self._limits.journal_bytes)
         journal = Journal(self._journal, number) if self._journal else None
         logger.info("client %s, journal %s", peer, journal.path if journal else "none")
-        session = Session(connection, journal, self._limits, self._study, self._engine, logger)
+        session = self._session(connection, journal, logger)
         thread = threading.Thread(target=session.run, name=f"session-{number}", daemon=True)
         self._sessions[thread] = session
         thread.start()
+
+    def _session(
+        self,
+        connection: socket.socket,
+        journal: Journal | None,
+        logger: logging.LoggerAdapter[logging.Logger],
+    ) -> Session:
+        return Session(
+            connection, journal, self._limits, self._study, self._engine, logger, self._error_prefix
+        )
 
     def _refuse(self, connection: socket.socket, logger: logging.LoggerAdapter[logging.Logger]) -> None:
         """In a thread of its own, since clients take their time to hear; silently beyond as many again."""
         if len(self._refusals) >= self._limits.n_sessions:
             connection.close()
             return
-        session = Session(connection, None, self._limits, self._study, self._engine, logger)
+        session = self._session(connection, None, logger)
         reason = f"server: {len(self._sessions)} sessions are running; try again later"
         thread = threading.Thread(target=session.refuse, args=(reason,), name="refusal", daemon=True)
         self._refusals.append(thread)
@@ -148,8 +163,7 @@ class Server:
             session.interrupt(
                 "server: stopped before the scan was complete; send it again or replay its journal"
             )
-        linger_s = self._limits.linger_timeout_s
-        deadline = monotonic() + (min(linger_s, _LAST_WORDS_S) if self._at_once else linger_s)
+        deadline = monotonic() + min(self._limits.linger_timeout_s, _LAST_WORDS_S)
         for thread, session in self._sessions.items():
             thread.join(max(0.0, deadline - monotonic()))
             if thread.is_alive():

@@ -26,7 +26,7 @@ from recon_core.engine.engine import Engine
 from recon_core.errors import ReconstreamError, SessionError, StreamError
 
 ERROR_PREFIX = "ERROR "
-"""Before the text of an error, as scanners expect of a TEXT that reports a failure."""
+"""Before the text of an error, as FIRE clients expect of a TEXT that reports a failure."""
 
 
 class Session:
@@ -40,9 +40,10 @@ class Session:
         study: StudyStore,
         engine: Engine,
         logger: logging.LoggerAdapter[logging.Logger],
+        error_prefix: str = ERROR_PREFIX,
     ) -> None:
         self._connection, self._limits, self._study, self._logger = connection, limits, study, logger
-        self._journal, self._engine = journal, engine
+        self._journal, self._engine, self._error_prefix = journal, engine, error_prefix
         self._receiver = Receiver(connection, journal, limits.handshake_timeout_s)
         self._sender = Sender(connection, limits.send_timeout_s)
         self._interruption: str | None = None
@@ -84,7 +85,7 @@ class Session:
         self._answered = True
         self._logger.error("%s", error)
         try:
-            self._sender.text(ERROR_PREFIX + error)
+            self._sender.text(self._error_prefix + error)
             self._sender.close()
         except SessionError as unheard:
             self._logger.info("the client did not hear it: %s", unheard)

@@ -16,22 +16,40 @@ def serve(
     journal: Annotated[
         Path | None, typer.Option(help="Directory that keeps every byte received, for `replay`.")
     ] = None,
+    journal_keep_gb: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Remove the oldest finished journals beyond this; all are kept if not given."
+        ),
+    ] = None,
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Let other machines connect: anyone who reaches the port.")
     ] = False,
+    error_prefix: Annotated[
+        str, typer.Option(help="Begins the text of every error sent, as the scanner expects it.")
+    ] = "ERROR ",
 ) -> None:
     """Serve MRD clients (scanners, Gadgetron clients, `reconstream send`) until stopped.
 
-    SIGTERM or Ctrl-C lets running scans end, then stops; a second one interrupts them.
+    SIGTERM or Ctrl-C lets running scans end for eight seconds, then stops; a second one interrupts them.
     """
     import logging
     import signal
     import threading
 
+    from pipelines.limits import Limits
     from pipelines.server import Server
 
     logging.getLogger("reconstream").setLevel(min(logging.INFO, logging.getLogger("reconstream").level))
-    server = Server(host, port, journal=journal, allow_remote=allow_remote)
+    n_bytes = None if journal_keep_gb is None else int(journal_keep_gb * 1e9)
+    server = Server(
+        host,
+        port,
+        journal=journal,
+        limits=Limits(journal_bytes=n_bytes),
+        allow_remote=allow_remote,
+        error_prefix=error_prefix,
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop(at_once=server.is_stopping))
     threading.Thread(target=server.warm_up, name="warm-up", daemon=True).start()

@@ -203,3 +203,10 @@ def test_the_noise_of_one_scan_whitens_the_next_of_its_study(tmp_path: Path) -> 
         (second,) = answered(server, CONFIG, wire.prefixed(3, wire.header_xml(extra=needs)), *LINES, CLOSE)
     assert pixels([first]) == pixels([second])
     assert "Reconstream.Note" not in second.meta  # type: ignore[attr-defined]
+
+
+def test_the_prefix_of_errors_is_the_sites_choice() -> None:
+    with Server(port=0, error_prefix="FATAL: ") as server, RawClient(server.address) as client:
+        client.send(wire.config_file("no such recipe"))
+        (error,) = client.messages()
+        assert error.text.startswith("FATAL: recipe 'no such recipe': expected one of")
