@@ -3,9 +3,10 @@
 import logging
 import socket
 import struct
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 
 import ismrmrd
@@ -22,6 +23,9 @@ from recon_core.errors import SessionError
 
 _LOGGER = logging.getLogger("reconstream")
 _CONNECT_TIMEOUT_S = 10.0
+_POLL_S = 0.5
+TIMEOUT_S = 600.0
+"""Without a byte from the server: a reconstruction may take minutes, and images come at its end."""
 _REMARKS = ("DEBUG", "INFO", "WARNING")
 """How servers begin a TEXT that reports no failure."""
 _NO_CLOSE = "it closed the connection without CLOSE"
@@ -35,18 +39,20 @@ def send(
     host: str = "127.0.0.1",
     port: int = 9002,
     limits: Limits | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> Iterator[ismrmrd.Image]:
     """Stream a scan to the server at `host`:`port`, yielding each image as it arrives.
 
     `recipe` is a name the server knows, or a recipe in full (XML or TOML, recognised by its line breaks or
-    "<"). Raises SessionError with the server's words when it reports a failure, or when it vanishes.
+    "<"). Raises SessionError with the server's words when it reports a failure, when it vanishes, or when it
+    has been silent for `timeout_s` after the whole scan was sent.
     """
     limits = limits or Limits()
     with _connected(host, port) as connection, ThreadPoolExecutor(1, "sender") as pool:
         sending = pool.submit(_send_scan, connection, limits, header_xml, items, recipe)
         refusal = _NO_CLOSE
         try:
-            for message in _messages(connection, limits):
+            for message in _messages(_patiently(connection, sending, timeout_s), limits):
                 match message:
                     case ismrmrd.Image():
                         yield message
@@ -79,7 +85,7 @@ def ask(question: str, *, host: str = "127.0.0.1", port: int = 9002) -> str:
         encoded = question.encode()
         query = struct.pack("<HQQQ", MessageId.QUERY, 0, 1, len(encoded)) + encoded
         connection.sendall(query + struct.pack("<H", MessageId.CLOSE))
-        for message in _messages(connection, Limits()):
+        for message in _messages(connection.recv_into, Limits()):
             if isinstance(message, Response):
                 return message.answer
     raise SessionError(f"server {host}:{port}: expected an answer to '{question}', got none")
@@ -110,9 +116,40 @@ def _connected(host: str, port: int) -> socket.socket:
     return connection
 
 
-def _messages(connection: socket.socket, limits: Limits) -> Iterator[Any]:
+def _patiently(
+    connection: socket.socket, sending: Future[None], timeout_s: float
+) -> Callable[[memoryview], int]:
+    """Receives; SessionError once nothing has come for `timeout_s` after all was sent.
+
+    Before, the server may well be silent; that it takes what is sent, the sender sees to.
+    """
+    poll_s = min(timeout_s, _POLL_S)
+    microseconds = struct.pack("ll", int(poll_s), int(poll_s % 1 * 1e6) or 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, microseconds)  # a timeout of receiving only
+    last = monotonic()
+
+    def receive_into(buffer: memoryview) -> int:
+        nonlocal last
+        while True:
+            try:
+                n_received = connection.recv_into(buffer)
+            except BlockingIOError:
+                if not sending.done():
+                    last = monotonic()
+                elif monotonic() - last > timeout_s:
+                    raise SessionError(
+                        f"expected images or CLOSE, got nothing for {timeout_s:g} s; see its log or wait on"
+                    ) from None
+            else:
+                last = monotonic()
+                return n_received
+
+    return receive_into
+
+
+def _messages(read_into: Callable[[memoryview], int], limits: Limits) -> Iterator[Any]:
     try:
-        yield from MessageReader(chunks_of(connection.recv_into), limits)
+        yield from MessageReader(chunks_of(read_into), limits)
     except OSError as error:
         raise SessionError(f"expected it to answer to the end, got: {error}; see its log") from error
 

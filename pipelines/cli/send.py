@@ -16,6 +16,9 @@ def send(
     out: Annotated[Path, typer.Option(help="File for the images: .h5 (ISMRMRD HDF5) or .mrd (MRD stream).")],
     host: Host = "127.0.0.1",
     port: Port = DEFAULT_PORT,
+    timeout: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait without a byte from the server.")
+    ] = 600.0,
     as_json: AsJson = False,
 ) -> None:
     """Send a scan to an MRD server (ours or Gadgetron's) and keep the images it answers."""
@@ -34,7 +37,7 @@ def send(
     wanted = text_of(Path(recipe)) if Path(recipe).is_file() else recipe
     with scan_progress(file.name, file.stat().st_size) as progress:
         items = progress.reading(scan.items())
-        images = client.send(scan.header_xml, items, wanted, host=host, port=port)
+        images = client.send(scan.header_xml, items, wanted, host=host, port=port, timeout_s=timeout)
         received = progress.receiving(images)
         files = write_all(received, out.parent, out.stem, scan.header_xml, [FORMATS[out.suffix]])
     if not files:

@@ -5,6 +5,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import sleep
 from typing import Any
 
 import ismrmrd
@@ -160,6 +161,30 @@ def test_a_server_that_fails_is_an_error(
 ) -> None:
     with fake_server(behave) as port, pytest.raises(failure, match=said):
         list(send(XML, items() * 5000, "cartesian_fft", port=port))
+
+
+def test_a_server_that_never_answers_is_given_up_after_the_timeout() -> None:
+    given_up = threading.Event()
+
+    def silent(connection: socket.socket) -> None:
+        read_all(connection)
+        assert given_up.wait(wire.DEADLINE_S)
+
+    said = "expected images or CLOSE, got nothing for 0.2 s"
+    with fake_server(silent) as port:
+        with pytest.raises(SessionError, match=rf"^server 127.0.0.1:{port}: {said}"):
+            list(send(XML, items(), "cartesian_fft", port=port, timeout_s=0.2))
+        given_up.set()
+
+
+def test_a_scan_that_takes_longer_than_the_timeout_to_send_is_no_silence() -> None:
+    def slow() -> Iterator[Any]:
+        for item in items():
+            sleep(0.15)
+            yield item
+
+    with fake_server(remark) as port:
+        assert list(send(XML, slow(), "cartesian_fft", port=port, timeout_s=1.0)) == []
 
 
 def test_a_remark_of_the_server_is_logged_and_no_error(caplog: pytest.LogCaptureFixture) -> None:
