@@ -99,12 +99,14 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True,
 
 def recipe_from_toml(text: str, where: str) -> Recipe:
     """Read and check a recipe. `where` names the text in errors. Raises RecipeError."""
+    table: dict[str, Any] = {}
     try:
-        recipe = msgspec.convert(tomllib.loads(text), Recipe)
+        table = tomllib.loads(text)
+        recipe = msgspec.convert(table, Recipe)
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
+        wrong = _wrong_key(table) or f"expected name, about and [[gadget]] tables, got: {error}"
         raise RecipeError(
-            f"recipe {where}: expected name, about and [[gadget]] tables, got: {error}; "
-            "`reconstream recipes show cartesian_fft` is an example"
+            f"recipe {where}: {wrong}; `reconstream recipes show cartesian_fft` is an example"
         ) from error
     _ = recipe.gadgets
     return recipe
@@ -152,6 +154,26 @@ def text_of(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"recipe {path}: expected a text file, got: {error}; check the path") from error
+
+
+def _wrong_key(table: Mapping[str, Any]) -> str:
+    """The first key, of the recipe or of one of its gadgets, that has no meaning, or that is missing."""
+    tables: list[tuple[str, Any, type[msgspec.Struct]]] = [("", table, Recipe)] if table else []
+    steps = table.get("gadget")
+    if isinstance(steps, list):
+        tables += [(f"gadget {number}: ", step, Step) for number, step in enumerate(steps, 1)]
+    for place, given, record in tables:
+        fields = msgspec.structs.fields(record)
+        known = [field.encode_name for field in fields]
+        if not isinstance(given, Mapping):
+            return f"{place}expected a table, got {given!r}"
+        for key in given:
+            if key not in known:
+                return f"{place}expected no keys but {', '.join(known)}, got '{key}'"
+        for field in fields:
+            if field.required and field.encode_name not in given:
+                return f"{place}expected {field.encode_name}, got none"
+    return ""
 
 
 def _built(recipe: str, number: int, step: Step) -> Gadget:

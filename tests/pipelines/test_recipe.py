@@ -95,8 +95,11 @@ def test_a_recipe_builds_its_gadgets_with_their_parameters() -> None:
     ("text", "said"),
     [
         ("name =", "expected name, about and .* tables"),
-        ('name = "a"', "missing required field `about`"),
-        (WHOLE + 'colour = "red"', "unknown field `colour`"),
+        ('name = "a"', "recipe here: expected about, got none; .* is an example"),
+        (WHOLE + 'colour = "red"', "recipe here: gadget 3: expected no keys but use, with, got 'colour';"),
+        ('colour = "red"\n' + WHOLE, "recipe here: expected no keys but name, about, .*, got 'colour';"),
+        ('name = "a"\nabout = "b"\ngadget = [1]', "recipe here: gadget 1: expected a table, got 1;"),
+        ('name = "a"\nabout = "b"\ngadget = 1', "expected name, about and .* tables, got: .*array"),
         ("a = " + "[" * 100_000, "expected name, about and"),
         ("a = " + "9" * 5000, "expected name, about and"),
         (toml('use = "Gird"'), r"gadget 1: expected one of Grid, Shown, Single, Transform, got 'Gird'"),
