@@ -1,6 +1,6 @@
 """What a network is given of a k-space: 2-D slices along an axis that is fully sampled."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 
@@ -57,8 +57,8 @@ def slices_of(kspace: CalibratedKSpace, axis: int) -> Undersampled:
     )
 
 
-def spirit_kernels(kspace: KSpace, axis: int, width: int) -> torch.Tensor:
-    """`(slice, coil out, coil in, ky, kx)`: a kernel for each slice along `axis`, from the calibration data.
+def spirit_kernels(kspace: KSpace, axis: int, which: Sequence[int], width: int) -> torch.Tensor:
+    """`(slice, coil out, coil in, ky, kx)`: a kernel for some slices along `axis`, from the calibration data.
 
     Raises CalibrationError for too few of them.
     """
@@ -67,7 +67,8 @@ def spirit_kernels(kspace: KSpace, axis: int, width: int) -> torch.Tensor:
     shape[axis] = kspace.data.shape[axis]
     slices = ifft(resize(calibration, shape), (axis,)).movedim(axis, 0)
     centre = resize(slices, [min(length, _CALIBRATION_WIDTH) for length in slices.shape[-2:]])
-    return spirit_kernel(centre, width)
+    # One at a time: what is solved for a kernel is a hundred times its size.
+    return torch.stack([spirit_kernel(centre[i], width) for i in which])
 
 
 def _require_edges(kspace: KSpace, sliced: int) -> None:

@@ -16,6 +16,7 @@ from gadgets.reconstructed import METHOD, reconstructed
 from gadgets.records import CalibratedKSpace, ImageSeries, KSpace
 from gadgets.wavelet_sense import WaveletSense, wavelet_reconstruction
 from recon_core.engine.engine import Reconstructed
+from recon_core.engine.manifest import Manifest
 from recon_core.engine.slices import joined, single_slices
 from recon_core.errors import EngineError, InputError, OutOfRange, ReconstreamError
 from recon_core.lattice import regular_acceleration
@@ -87,6 +88,38 @@ class NetworkReconstruction(Gadget, frozen=True):
         if context.engine is None:
             raise InputError(f"model '{self.model}': expected an engine to run it, got none")
         manifest = context.engine.package(self.model).manifest
+        anatomy = self._anatomy(context, manifest)
+        axis = sliced_axis(kspace)
+        slices = slices_of(kspace, axis)
+        image = slices.zero_filled()
+        peaks = image.abs().amax((1, 2))
+        which = torch.nonzero(~(peaks < _OBJECT * peaks.max())).flatten().tolist()  # all, where there is NaN
+        singles = single_slices(slices)
+        slices = joined([singles[i] for i in which])
+        width = ARCHITECTURES[manifest.architecture].spirit_kernel_width
+        if width and slices.coil_maps is not None:
+            kernel = kernels.get(
+                kspace,
+                calibration_of(kspace),
+                lambda: spirit_kernels(kspace, axis, which, width),
+                axis,
+                which,
+            )
+            slices = replace(slices, spirit_kernel=kernel)
+        result = context.engine.reconstruct(
+            self.model,
+            slices,
+            anatomy=anatomy,
+            contrast=self.contrast or None,
+            priority=context.priority,
+            timeout_s=self.timeout_s,
+        )
+        image[which] = result.image
+        series = reconstructed(kspace, image.movedim(0, axis)[None], f"network {result.model}")
+        # The network's k-space is full: there is nothing left to complete.
+        return replace(series, acquired=None, meta={**series.meta, **_provenance(result)})
+
+    def _anatomy(self, context: Context, manifest: Manifest) -> str | None:
         anatomy = self.anatomy or anatomy_of(context.header)
         specific = manifest.config.get("anatomies", ())
         if anatomy is None and len(specific) > 1:
@@ -94,28 +127,7 @@ class NetworkReconstruction(Gadget, frozen=True):
                 f"model '{self.model}': expected an anatomy of {', '.join(specific)}, got a header without "
                 "bodyPartExamined; set NetworkReconstruction.anatomy"
             )
-        axis = sliced_axis(kspace)
-        slices = slices_of(kspace, axis)
-        width = ARCHITECTURES[manifest.architecture].spirit_kernel_width
-        if width and slices.coil_maps is not None:
-            reference = calibration_of(kspace)
-            kernel = kernels.get(kspace, reference, lambda: spirit_kernels(kspace, axis, width), axis)
-            slices = replace(slices, spirit_kernel=kernel)
-        image = slices.zero_filled()
-        peaks = image.abs().amax((1, 2))
-        has_object = peaks >= _OBJECT * peaks.max()
-        result = context.engine.reconstruct(
-            self.model,
-            joined([one for one, has in zip(single_slices(slices), has_object, strict=True) if has]),
-            anatomy=anatomy,
-            contrast=self.contrast or None,
-            priority=context.priority,
-            timeout_s=self.timeout_s,
-        )
-        image[has_object] = result.image
-        series = reconstructed(kspace, image.movedim(0, axis)[None], f"network {result.model}")
-        # The network's k-space is full: there is nothing left to complete.
-        return replace(series, acquired=None, meta={**series.meta, **_provenance(result)})
+        return anatomy
 
     def _fallback_image(self, kspace: KSpace, reason: str, context: Context) -> ImageSeries:
         is_full = regular_acceleration(kspace.sampled.any(-1)) == (1, 1)

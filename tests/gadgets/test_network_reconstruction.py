@@ -93,10 +93,10 @@ def test_the_slices_of_a_volume_are_its_model_taken_apart() -> None:
 
 def test_kernels_of_a_volume_are_those_of_its_slices() -> None:
     kspace = volume_kspace([(z, y) for z in range(10) for y in range(18)])
-    kernels = spirit_kernels(kspace, -1, 5)
     across = ifft(kspace.data, (-1,))
-    for x in (3, 10):
-        torch.testing.assert_close(kernels[x], spirit_kernel(across[..., x], 5), rtol=1e-3, atol=1e-4)
+    which = (3, 10)
+    for kernel, x in zip(spirit_kernels(kspace, -1, which, 5), which, strict=True):
+        torch.testing.assert_close(kernel, spirit_kernel(across[..., x], 5), rtol=1e-3, atol=1e-4)
 
 
 def test_several_sets_of_maps_are_refused() -> None:
@@ -121,6 +121,16 @@ def test_maps_made_before_are_those_made_here(tmp_path: Path) -> None:
         (without,) = NetworkReconstruction()([slice_kspace()], scan)
     assert with_maps.meta[FALLBACK] == without.meta[FALLBACK] == "false"
     assert torch.equal(with_maps.data, without.data)
+
+
+def test_k_space_that_is_not_finite_is_not_given_to_the_network(tmp_path: Path) -> None:
+    network_package(tmp_path)
+    kspace = slice_kspace()
+    kspace.data[0, 0, 0, 3] = torch.nan
+    with Engine(store=ModelStore(tmp_path, tmp_path)) as engine:
+        (image,) = NetworkReconstruction()([kspace], replace(context(encoding((32, 32, 1))), engine=engine))
+    assert image.meta[FALLBACK] == "true"
+    assert "hold values that are not finite" in image.notes[-1]
 
 
 def test_a_series_that_is_renamed_still_says_that_it_is_a_fallback() -> None:

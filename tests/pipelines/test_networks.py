@@ -24,9 +24,12 @@ from recon_core.engine.engine import Engine
 from recon_core.engine.package import MANIFEST, SIGNATURE, WEIGHTS
 from recon_core.engine.store import ModelStore
 from recon_core.errors import GadgetError
+from recon_core.fourier import fft, ifft
+from recon_core.masks import poisson_disc
 from recon_core.nets.calibrated_cascade import CalibratedCascadeNetwork
 from recon_core.nets.undersampled import Undersampled
 from recon_core.simulate import simulate_acquisition
+from tests.gadgets.small_scan import head_volume, random_complex
 from tests.model_packages import network_package, rewrite_manifest
 from tests.pipelines.serving import contents
 
@@ -153,6 +156,22 @@ def test_every_slice_of_a_volume_is_that_of_the_network_alone(engine: Engine, tm
         )
         expected = engine.reconstruct("universal_d5c5", alone, anatomy="brain").image[0].abs().numpy()
         assert np.allclose(image.data[0, :, :, x], expected, rtol=1e-3, atol=1e-5 * expected.max())
+
+
+def test_partitions_without_an_object_do_not_keep_a_volume_from_the_network(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """Ends of the readout that see air are all noise, as no slice is that a network was trained on."""
+    network_package(tmp_path)
+    head, _ = head_volume(4, (20, 22, 24))
+    kspace = fft(torch.nn.functional.pad(ifft(head), (6, 6)))
+    kspace += torch.from_numpy(1e-3 * random_complex(kspace.shape))
+    sampled = poisson_disc((20, 22), 1.6, calibration=(14, 14))
+    scan = cartesian_scan((kspace * sampled[..., None]).numpy(), "coil kz ky kx", where="volume")
+    (image,) = images_of(engine, scan)
+    assert image.meta[FALLBACK] == "false"
+    assert image.data.shape == (1, 20, 22, 36)
+    assert image.data[..., :4].max() < 0.05 * image.data.max()
 
 
 def volume_kspace(sampled: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
