@@ -13,12 +13,13 @@ from typing import Self
 import torch
 
 from recon_core.engine.gate import Measured, outside, unknown
-from recon_core.engine.inference import How, Inference
+from recon_core.engine.inference import How
 from recon_core.engine.manifest import Precision
 from recon_core.engine.package import ModelPackage
 from recon_core.engine.store import ModelStore
 from recon_core.engine.waiting import Priority
-from recon_core.engine.worker import Worker
+from recon_core.engine.worker import Settings, Worker
+from recon_core.engine.worker_process import WorkerProcess
 from recon_core.errors import EngineError, InputError, OutOfRange
 from recon_core.nets.undersampled import Undersampled
 
@@ -68,17 +69,24 @@ class Engine:
         batch_size: int | None = None,
         latency_budget_ms: float = 10.0,
         mixed_precision: bool | None = None,
+        own_process: bool = False,
     ) -> None:
         """`batch_size` is 1 on a CPU and 4 elsewhere unless told; mixed precision is for packages that allow
-        it, off on a CPU and on elsewhere unless told."""
+        it, off on a CPU and on elsewhere unless told. In its own process, a network that crashes takes no
+        session with it: calls fail at once, and the next one starts another process.
+        """
         self._device = torch.device(device)
         is_cpu = self._device.type == "cpu"
-        self._batch_size = batch_size or (1 if is_cpu else 4)
-        self._mixed_precision = not is_cpu if mixed_precision is None else mixed_precision
+        settings = Settings(
+            device=self._device,
+            batch_size=batch_size or (1 if is_cpu else 4),
+            latency_budget_s=latency_budget_ms / 1000,
+            mixed_precision=not is_cpu if mixed_precision is None else mixed_precision,
+        )
         self._store = store or ModelStore.default()
-        self._inferences: dict[str, Inference] = {}
+        self._packages: dict[str, ModelPackage] = {}
         self._loading = threading.Lock()
-        self._worker = Worker(self._batch_size, latency_budget_ms / 1000)
+        self._worker = WorkerProcess(settings) if own_process else Worker(settings)
 
     def __enter__(self) -> Self:
         return self
@@ -94,7 +102,10 @@ class Engine:
 
     def package(self, model: str) -> ModelPackage:
         """The verified package of that name, as long as the engine lives. Raises ModelError."""
-        return self._inference(model).package
+        with self._loading:
+            if model not in self._packages:
+                self._packages[model] = self._store.load(model)
+            return self._packages[model]
 
     def check(
         self,
@@ -131,8 +142,7 @@ class Engine:
         Raises ModelError, InputError, OutOfRange unless allowed, and EngineError: see the class.
         """
         began = perf_counter()
-        inference = self._inference(model)
-        package = inference.package
+        package = self.package(model)
         _require_fitting(undersampled)
         normalised, scale = undersampled.normalised()
         measured = _measured(normalised, acceleration)
@@ -142,7 +152,8 @@ class Engine:
         if reasons and not allow_out_of_range:
             raise OutOfRange(package.id, "; ".join(reasons))
 
-        passes = self._worker.passes(inference, normalised, anatomy, priority, timeout_s)
+        session = threading.get_ident()
+        passes = self._worker.passes(package, normalised, anatomy, session, priority, timeout_s)
         images = torch.cat([done.images for done in passes])
         if images.shape != scale.shape + undersampled.kspace.shape[-2:] or not images.is_complex():
             raise EngineError(
@@ -171,19 +182,11 @@ class Engine:
 
         Raises as `reconstruct`.
         """
-        inference = self._inference(model)
-        ranges = inference.package.manifest.ranges
+        package = self.package(model)
+        ranges = package.manifest.ranges
         empty = _empty_slice(ranges.n_coils[0], shape)
-        self._worker.passes(inference, empty, ranges.anatomies[0], Priority.REPLAY, timeout_s=120)
-
-    def _inference(self, model: str) -> Inference:
-        with self._loading:
-            if model not in self._inferences:
-                package = self._store.load(model)
-                reduced = [p for p in package.manifest.precision if p != "float32"]
-                precision: Precision = reduced[0] if reduced and self._mixed_precision else "float32"
-                self._inferences[model] = Inference(package, self._device, self._batch_size, precision)
-            return self._inferences[model]
+        session = threading.get_ident()
+        self._worker.passes(package, empty, ranges.anatomies[0], session, Priority.REPLAY, timeout_s=120)
 
     def _log(self, result: Reconstructed, undersampled: Undersampled) -> None:
         n_coils, *matrix = undersampled.kspace.shape[1:]

@@ -31,6 +31,11 @@ def likeness(batch: Undersampled) -> tuple[object, ...]:
     return tuple((name, a.shape[1:], a.dtype, a.device) for name, a in _present(batch).items())
 
 
+def size_bytes(batch: Undersampled) -> int:
+    """Memory of the arrays that are there."""
+    return sum(array.nbytes for array in _present(batch).values())
+
+
 def _present(batch: Undersampled) -> dict[str, torch.Tensor]:
     arrays = {f.name: getattr(batch, f.name) for f in fields(batch)}
     return {name: array for name, array in arrays.items() if array is not None}

@@ -7,10 +7,14 @@ import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import monotonic
 
+import torch
+
 from recon_core.engine.inference import Inference, Pass
+from recon_core.engine.manifest import Precision
+from recon_core.engine.package import ModelPackage
 from recon_core.engine.slices import likeness, single_slices
 from recon_core.engine.waiting import Closed, Priority, Waiting, WaitingLine
 from recon_core.errors import EngineError, InputError
@@ -20,28 +24,41 @@ _LOGGER = logging.getLogger("reconstream.engine")
 CLOSED = "the engine was closed"
 
 
-class Worker:
-    """Serves the slices that sessions hand in, each thread that asks being one, until closed."""
+@dataclass(frozen=True)
+class Settings:
+    """How a device is used."""
 
-    def __init__(self, batch_size: int, latency_budget_s: float) -> None:
-        self._batch_size = batch_size
-        self._line = WaitingLine(latency_budget_s)
+    device: torch.device
+    batch_size: int
+    latency_budget_s: float
+    mixed_precision: bool
+    """For packages that allow it."""
+
+
+class Worker:
+    """Serves the slices that sessions hand in until closed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._line = WaitingLine(settings.latency_budget_s)
         self._numbers = itertools.count()
+        self._inferences: dict[str, Inference] = {}
         self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
         self._thread.start()
 
     def passes(
         self,
-        inference: Inference,
+        package: ModelPackage,
         normalised: Undersampled,
         anatomy: str | None,
+        session: int,
         priority: Priority,
         timeout_s: float,
     ) -> list[Pass]:
         """One pass for each slice, in order. Raises EngineError for whatever keeps one from coming."""
         deadline = monotonic() + timeout_s
-        key = (inference.package.hash, anatomy, *likeness(normalised))
-        session = threading.get_ident()
+        inference = self._inferences.setdefault(package.hash, self._inference(package))
+        key = (package.hash, anatomy, *likeness(normalised))
         waiting = [
             Waiting(priority, next(self._numbers), one, key, anatomy, session, inference, Future())
             for one in single_slices(normalised)
@@ -50,9 +67,9 @@ class Worker:
             self._line.put(waiting)
             return [w.result.result(timeout=max(deadline - monotonic(), 0)) for w in waiting]
         except Closed as closed:
-            raise EngineError(inference.package.id, str(closed)) from None
+            raise EngineError(package.id, str(closed)) from None
         except TimeoutError:
-            raise EngineError(inference.package.id, f"no image within {timeout_s:g} s") from None
+            raise EngineError(package.id, f"no image within {timeout_s:g} s") from None
         finally:
             for w in waiting:
                 w.result.cancel()
@@ -62,12 +79,17 @@ class Worker:
         self._fail(self._line.close(CLOSED), CLOSED)
         self._thread.join(timeout=10)
 
+    def _inference(self, package: ModelPackage) -> Inference:
+        reduced = [p for p in package.manifest.precision if p != "float32"]
+        precision: Precision = reduced[0] if reduced and self._settings.mixed_precision else "float32"
+        return Inference(package, self._settings.device, self._settings.batch_size, precision)
+
     def _serve(self) -> None:
         reason = CLOSED
         batch: list[Waiting] = []
         try:
             while True:
-                batch = [w for w in self._line.take(self._batch_size) if _is_wanted(w)]
+                batch = [w for w in self._line.take(self._settings.batch_size) if _is_wanted(w)]
                 if batch:
                     _run(batch)
         except Closed:
