@@ -136,8 +136,8 @@ def test_set_changes_a_parameter(reconstream: Command, simulated_file: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--recipe", "no_such"), "expected a TOML or XML file, or one of auto, cartesian_fft"),
-        (("--recipe", "../../etc/passwd"), "expected a TOML or XML file, or one of auto, cartesian_fft"),
+        (("--recipe", "no_such"), "expected a TOML or XML file, or one of auto, cartesian_cascade"),
+        (("--recipe", "../../etc/passwd"), "expected a TOML or XML file, or one of auto, cartesian_cascade"),
         ((*FFT, "--set", "ImageType.part"), "expected Gadget.param=value"),
         ((*FFT, "--set", "ImageType.no_such=1"), "expected parameters of part, got 'no_such'"),
         (
