@@ -31,7 +31,7 @@ class Server:
 
     With a journal directory, every session's bytes are kept there before they are parsed. `error_prefix`
     begins the text of every error sent. Raises SessionError when the address cannot be taken, and for one
-    that others can reach unless `allow_remote`.
+    that others can reach unless `allow_remote`. With `engine_process` networks run in a process of their own.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Server:
         limits: Limits | None = None,
         allow_remote: bool = False,
         error_prefix: str = ERROR_PREFIX,
+        engine_process: bool = False,
     ) -> None:
         if not allow_remote and not _is_loopback(host):
             raise SessionError(
@@ -59,7 +60,7 @@ class Server:
         self._at_once = False
         self._listener = _listening(host, port)
         self._listener.settimeout(_POLL_S)
-        self._engine = Engine(inference.device())
+        self._engine = Engine(inference.device(), own_process=engine_process)
 
     @property
     def address(self) -> tuple[str, int]:

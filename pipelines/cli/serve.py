@@ -28,6 +28,12 @@ def serve(
     error_prefix: Annotated[
         str, typer.Option(help="Begins the text of every error sent, as the scanner expects it.")
     ] = "ERROR ",
+    engine_process: Annotated[
+        bool,
+        typer.Option(
+            "--engine-process", help="Run networks in a process of their own, which may crash alone."
+        ),
+    ] = False,
 ) -> None:
     """Serve MRD clients (scanners, Gadgetron clients, `reconstream send`) until stopped.
 
@@ -49,6 +55,7 @@ def serve(
         limits=Limits(journal_bytes=n_bytes),
         allow_remote=allow_remote,
         error_prefix=error_prefix,
+        engine_process=engine_process,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop(at_once=server.is_stopping))

@@ -1,5 +1,6 @@
 """Networks behind a real server: clients get images whatever becomes of the network, and replays agree."""
 
+import multiprocessing
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,3 +125,29 @@ def test_warming_up_tells_of_models_that_are_not_there(
     assert "model multicoil_cascade@1 is ready" in caplog.text
     assert "universal_d5c5: expected model.safetensors" in caplog.text
     assert images[0].meta[FALLBACK] == "false"
+
+
+@pytest.mark.slow
+def test_an_engine_process_killed_in_the_middle_costs_at_most_an_image(models: Path) -> None:
+    network_package(models)
+    is_first_here = threading.Event()
+
+    def items() -> Iterator[Any]:
+        noise, first, *others = SCAN.items()
+        yield from (noise, first)
+        assert is_first_here.wait(30)
+        yield from others
+
+    with Server(port=0, engine_process=True) as server:
+        expected = sent(server)
+        host, port = server.address
+        images = client.send(SCAN.header_xml, items(), "cartesian_cascade", host=host, port=port)
+        first = next(images)
+        (process,) = multiprocessing.active_children()
+        process.kill()
+        is_first_here.set()
+        second, third = images
+    if second.meta[FALLBACK] == "true":  # it came before the death was noticed
+        assert "the engine's process ended" in second.meta[NOTE]
+        second = expected[1]
+    assert contents([first, second, third]) == contents(expected)
