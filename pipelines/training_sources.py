@@ -31,6 +31,8 @@ STEPS = Recipe(
     ),
     makes_images=False,
 )
+_LOGGER = logging.getLogger("reconstream.training")
+_LOGGER.setLevel(logging.ERROR)  # networks are trained on unwhitened scans too; no need to say so of each
 LEAST_SAMPLED = 0.5
 """Share of each axis of k-space that has to be sampled without gaps."""
 
@@ -44,9 +46,7 @@ def raw_slices(path: Path) -> Iterator[Slice]:
     Raises InputError for a file that is no scan, and for an undersampled scan.
     """
     scan = _scan(path)
-    context = Context(
-        header=header_from_xml(scan.header_xml), logger=logging.getLogger("reconstream.training")
-    )
+    context = Context(header=header_from_xml(scan.header_xml), logger=_LOGGER)
     position = 0
     for item in run(STEPS, scan.items(), context):
         if isinstance(item, KSpace):

@@ -9,17 +9,20 @@ from recon_core.training.draws import Draws
 MAX_BOWL_RAD = 2.0
 MAX_RIPPLE_RAD = 1.0
 MAX_SPOT_RAD = 5.0
+MAX_TISSUE_RAD = 1.5
 MAX_ECHO_SHIFT = 1.5
 N_NODES = 9
 
 
-def tissue_phase(shape: tuple[int, int], draws: Draws, strength: float = 1.0) -> torch.Tensor:
-    """exp(iφ) of a gradient-echo or spin-echo slice, `(y, x)` complex64.
+def tissue_phase(image: torch.Tensor, draws: Draws, strength: float = 1.0) -> torch.Tensor:
+    """exp(iφ) of a gradient-echo or spin-echo slice, `(y, x)` complex64, of an image of magnitude up to one.
 
     φ adds up a constant; a ramp (an echo off centre by up to `MAX_ECHO_SHIFT` samples); a bowl and ripples
-    (transmit field, eddy currents, shim); and up to three spots of off-resonance, narrow and steep, as above
-    sinuses and beside bowel gas. `strength` scales all but the constant.
+    (transmit field, eddy currents, shim); up to three spots of off-resonance, narrow and steep, as above
+    sinuses and beside bowel gas; and a share of the magnitude, for tissues differ in phase as they do in
+    brightness. `strength` scales all but the constant.
     """
+    shape = image.shape
     y, x = (torch.linspace(-1, 1, n) for n in shape)
     y, x = y[:, None], x[None, :]
     ramp_y, ramp_x = (math.pi * draws.uniform(-MAX_ECHO_SHIFT, MAX_ECHO_SHIFT) for _ in range(2))
@@ -32,6 +35,7 @@ def tissue_phase(shape: tuple[int, int], draws: Draws, strength: float = 1.0) ->
         width = draws.log_uniform(0.05, 0.4)
         away = ((y - centre_y).square() + (x - centre_x).square()) / (2 * width**2)
         phase += draws.uniform(-MAX_SPOT_RAD, MAX_SPOT_RAD) * torch.exp(-away)
+    phase += draws.uniform(-MAX_TISSUE_RAD, MAX_TISSUE_RAD) * image.abs()
     phase = strength * phase + draws.uniform(-math.pi, math.pi)
     return torch.polar(torch.ones(shape), phase)
 

@@ -24,7 +24,8 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     patterns: tuple[Pattern, ...] = ("random_lines", "gaussian_lines", "equispaced_lines", "poisson_disc")
     """Functions of `recon_core.masks`."""
     accelerations: tuple[float, ...] = (2, 3, 4, 5, 6, 8, 10)
-    """True ones, calibration counted, but for equispaced lines, whose spacing it is."""
+    """True ones, calibration counted, but for equispaced lines, whose spacing it is. Less of a small matrix
+    where there would be no lines left to calibrate from."""
     calibration: tuple[int, ...] = (16, 20, 24, 32)
     """Central lines (points across, of a Poisson disc); fewer where the acceleration leaves no room."""
     n_patterns: int = 100
@@ -45,13 +46,14 @@ def pattern(sampling: Sampling, shape: Shape, part: Part, number: int) -> torch.
     kind, acceleration = draws.choice(sampling.patterns), draws.choice(sampling.accelerations)
     n_calibration = draws.choice(sampling.calibration)
     seed = draws.integer(0, 2**31 - 1)
-    if kind.endswith("_lines"):
-        room = max(min(FEWEST_CALIBRATION, round(shape[0] / acceleration)), int(shape[0] / acceleration / 2))
-        n_calibration = min(n_calibration, room)
     if acceleration >= min(shape):
         raise RecipeError(
             f"sampling: expected accelerations far below the matrix {shape}, got {acceleration:g}"
         )
+    if kind.endswith("_lines"):
+        fewest = min(FEWEST_CALIBRATION, n_calibration)
+        acceleration = min(acceleration, shape[0] // fewest)
+        n_calibration = min(n_calibration, max(fewest, int(shape[0] / acceleration / 2)))
     if kind == "random_lines":
         return masks.random_lines(shape, acceleration, n_calibration=n_calibration, seed=seed)
     if kind == "gaussian_lines":

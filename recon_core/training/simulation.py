@@ -45,7 +45,7 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Share of examples whose maps are calibrated (ESPIRiT) from the noisy samples, as a scan's are."""
     cropped: float = 0.5
     """Share of the other examples whose maps are zero outside the object."""
-    snr: Range = (5.0, 200.0)
+    snr: Range = (5.0, 500.0)
     """Mean signal of the object over the noise of a fully sampled combined image; log-uniform."""
     augment: bool = True
     """Whether views and contrasts vary; without, the image fills the field of view as it is."""
@@ -128,11 +128,10 @@ def _object(image: Slice, matrix: Shape, simulation: Simulation, draws: Draws) -
         )
     else:
         view = resize(image.data, [max(n) for n in zip(image.data.shape, matrix, strict=True)])
-    shape = (view.shape[0], view.shape[1])
     if image.kind == "natural":
-        return view * sinusoidal_phase(shape, draws, simulation.phase)
+        return view * sinusoidal_phase((view.shape[0], view.shape[1]), draws, simulation.phase)
     strength = COMPLEX_PHASE if image.kind == "complex" else 1.0
-    return view * tissue_phase(shape, draws, strength * simulation.phase)
+    return view * tissue_phase(view, draws, strength * simulation.phase)
 
 
 def _resolved_kspace(image: torch.Tensor, shape: Shape) -> torch.Tensor:

@@ -42,3 +42,9 @@ def test_every_acceleration_leaves_a_centre_to_calibrate_from(number: int) -> No
         number,
     )
     assert bool(mask[80 - 6 : 80 + 6].all())
+
+
+def test_a_small_matrix_keeps_lines_to_calibrate_from() -> None:
+    sampling = Sampling(patterns=("random_lines", "equispaced_lines"), accelerations=(10.0,))
+    for number in range(10):
+        assert bool(pattern(sampling, (96, 96), "train", number)[48 - 6 : 48 + 6].all())
