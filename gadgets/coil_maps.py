@@ -1,6 +1,7 @@
 """Coil sensitivity maps."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -10,6 +11,8 @@ from gadgets.gadget import Context, Gadget
 from gadgets.records import CalibratedKSpace, KSpace
 from recon_core.coils.espirit import espirit
 from recon_core.fourier import resize
+
+LEAST_KERNEL_WIDTH = 3
 
 
 class CoilMaps(Gadget, frozen=True):
@@ -26,7 +29,12 @@ class CoilMaps(Gadget, frozen=True):
     n_maps: int = 1
     """Sets of maps; two or more where anatomy folds into the field of view."""
     kernel_width: int | None = None
-    """Samples of k-space along each axis that a kernel spans: 6 in 2-D and 5 in 3-D if not given."""
+    """Samples of k-space along each axis that a kernel spans: 6 in 2-D and 5 in 3-D if not given.
+
+    If not given and the calibration is less than two such kernels wide, it is half the calibration, at least
+    3, which is noted: of seven lines, kernels of 6 make a useless SENSE image (real brains: errors of 80 %),
+    kernels of 4 one nearly as good as of many lines (4 %).
+    """
     calibration_width: int | None = None
     """Samples of the centre of k-space used along each axis: 24 in 2-D and 16 in 3-D if not given.
 
@@ -42,7 +50,10 @@ class CoilMaps(Gadget, frozen=True):
     def __call__(self, items: Iterable[KSpace], context: Context) -> Iterator[CalibratedKSpace]:
         maps: PerSlice[torch.Tensor] = PerSlice()
         for kspace in items:
-            yield with_coil_maps(kspace, self, maps)
+            calibrated = with_coil_maps(kspace, self, maps)
+            for note in calibrated.notes[len(kspace.notes) :]:
+                context.logger.warning(note)
+            yield calibrated
 
 
 def with_coil_maps(kspace: KSpace, gadget: CoilMaps, known: PerSlice[torch.Tensor]) -> CalibratedKSpace:
@@ -51,9 +62,14 @@ def with_coil_maps(kspace: KSpace, gadget: CoilMaps, known: PerSlice[torch.Tenso
         return calibrated_by(kspace, kspace.data.new_zeros(gadget.n_maps, *kspace.data.shape))
     calibration = calibration_of(kspace)
     n_z, n_y, n_x = kspace.data.shape[1:]
-    wanted, kernel_width = (24, 6) if n_z == 1 else (16, 5)
-    wanted, kernel_width = gadget.calibration_width or wanted, gadget.kernel_width or kernel_width
+    wanted, usual_width = (24, 6) if n_z == 1 else (16, 5)
+    wanted = gadget.calibration_width or wanted
     centre = resize(calibration, [min(length, wanted) for length in calibration.shape[1:]])
+    n_least = min(length for length, n in zip(centre.shape[1:], (n_z, n_y, n_x), strict=True) if n > 1)
+    kernel_width = gadget.kernel_width or max(LEAST_KERNEL_WIDTH, min(usual_width, (n_least + 1) // 2))
+    if gadget.kernel_width is None and kernel_width < usual_width:
+        note = f"coil maps calibrated from only {n_least} lines, with kernels of {kernel_width}"
+        kspace = replace(kspace, notes=(*kspace.notes, note))
 
     def compute() -> torch.Tensor:
         return espirit(

@@ -144,6 +144,24 @@ SAMPLING = {
 }
 
 
+@pytest.mark.parametrize(("n_lines", "expected"), [(5, 0.1), (7, 0.05), (9, 0.05)])
+def test_few_calibration_lines_get_small_kernels_and_a_note(n_lines: int, expected: float) -> None:
+    reference = range(N // 2 - n_lines // 2, N // 2 - n_lines // 2 + n_lines)
+    kspace = kspace_of(sorted({*range(0, N, 2), *reference}), reference=reference)
+    small = image_of(kspace, CoilMaps(), Sense())
+    assert small.notes[-1].startswith(f"coil maps calibrated from only {n_lines} lines, with kernels of ")
+    assert error(small) < expected
+    if n_lines >= 7:  # fewer are refused
+        assert error(small) < error(image_of(kspace, CoilMaps(kernel_width=6), Sense())) / 2
+
+
+def test_enough_calibration_lines_get_kernels_of_six_and_no_note() -> None:
+    kspace = kspace_of(sorted({*range(0, N, 2), *range(27, 38)}), reference=range(27, 38))
+    six = image_of(kspace, CoilMaps(kernel_width=6), Sense())
+    assert torch.equal(image_of(kspace, CoilMaps(), Sense()).data, six.data)
+    assert image_of(kspace, CoilMaps(), Sense()).notes == ()
+
+
 @pytest.mark.parametrize("pattern", SAMPLING)
 @pytest.mark.parametrize(
     "chain",
