@@ -4,7 +4,7 @@ from functools import partial
 
 import torch
 
-from recon_core.nets.instance_norm import instance_norm
+from recon_core.nets.instance_norm import instance_norm_
 from recon_core.nets.switched import PerAnatomy
 
 
@@ -30,4 +30,4 @@ class _Affine(torch.nn.Module):
         self.bias = torch.nn.Parameter(torch.zeros(n_features))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return instance_norm(features, self.weight, self.bias)
+        return instance_norm_(features, self.weight, self.bias)

@@ -12,6 +12,7 @@ from recon_core import fourier
 from recon_core.errors import InputError
 from recon_core.nets.architecture import Architecture
 from recon_core.nets.consistency import Measured, data_consistency
+from recon_core.nets.convolution import Convolution
 from recon_core.nets.features import channels_last, to_channels, to_image
 from recon_core.nets.switched import SwitchedNetwork
 from recon_core.nets.undersampled import Undersampled
@@ -141,5 +142,5 @@ def _convolutions(config: CalibratedCascade, n_out: int) -> torch.nn.Sequential:
     n_channels = [2, *[config.n_features] * config.n_layers]
     layers: list[torch.nn.Module] = []
     for n_before, n_after in pairwise(n_channels):
-        layers += [torch.nn.Conv2d(n_before, n_after, 3, padding=1), torch.nn.ReLU(inplace=True)]
-    return torch.nn.Sequential(*layers, torch.nn.Conv2d(n_channels[-1], n_out, 3, padding=1))
+        layers += [Convolution(n_before, n_after), torch.nn.ReLU(inplace=True)]
+    return torch.nn.Sequential(*layers, Convolution(n_channels[-1], n_out))

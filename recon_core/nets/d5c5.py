@@ -7,6 +7,7 @@ import torch
 from recon_core.nets.architecture import Architecture
 from recon_core.nets.aspin import ASPIN
 from recon_core.nets.consistency import Measured, data_consistency
+from recon_core.nets.convolution import Convolution
 from recon_core.nets.features import channels_last, to_channels, to_image
 from recon_core.nets.switched import SwitchedNetwork
 from recon_core.nets.undersampled import Undersampled
@@ -80,7 +81,7 @@ class _Cascade(torch.nn.Module):
         super().__init__()
         n_channels = [2, *[config.n_features] * (config.n_layers - 1), 2]
         self.convolutions = torch.nn.ModuleList(
-            torch.nn.Conv2d(n_in, n_out, kernel_size=3, padding=1) for n_in, n_out in pairwise(n_channels)
+            Convolution(n_in, n_out) for n_in, n_out in pairwise(n_channels)
         )
         self.normalisations = torch.nn.ModuleList(
             ASPIN(config.n_features, config.anatomies) for _ in range(config.n_layers - 1)

@@ -28,6 +28,7 @@ import torch
 from torch.nn.functional import conv2d
 
 from recon_core.errors import InputError
+from recon_core.nets.convolution import Convolution, convolved
 from recon_core.nets.switched import PerAnatomy
 
 LearnerName = Literal["pn0", "pn1", "pn2", "pn3", "pn4", "pn4_shared"]
@@ -41,7 +42,7 @@ class Learner(torch.nn.Module):
         self, name: LearnerName, n_in: int, n_out: int, anatomies: Sequence[str], kernel_size: int = 3
     ) -> None:
         super().__init__()
-        self.convolution = torch.nn.Conv2d(n_in, n_out, kernel_size, bias=False)
+        self.convolution = Convolution(n_in, n_out, kernel_size, bias=False)
         make_part = partial(PARTS[name], n_in, n_out)
         if name in SHARING_ALL:
             self.shared = make_part()
@@ -73,21 +74,21 @@ class Normalised(torch.nn.Module):
 
     def forward(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         if self.training:
-            normalised: torch.Tensor = self.norm(self.convolved(x, weight))
+            normalised: torch.Tensor = self.norm(self.before_norm(x, weight))
             return normalised
         with torch.autocast(x.device.type, enabled=False):
-            kernel, offset = self.evaluated(weight)
+            kernel, offset = self.as_convolution(weight)
             scale = self.norm.weight * _inverse_std(self.norm)
             kernel = kernel * scale[:, None, None, None]
             bias = (offset - _mean(self.norm)) * scale + self.norm.bias
-        return _convolved(x, kernel, bias)
+        return convolved(x, kernel, bias)
 
-    def convolved(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    def before_norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """What the norm is given in training."""
-        return _convolved(x, weight)
+        return convolved(x, weight)
 
-    def evaluated(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Kernel and bias of the convolution that is `convolved` in evaluation."""
+    def as_convolution(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Kernel and bias of the convolution that is `before_norm` in evaluation."""
         return weight, torch.zeros_like(_mean(self.norm))
 
 
@@ -102,7 +103,8 @@ class Gated(Normalised):
     def forward(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         features = super().forward(x, weight)
         gate = torch.sigmoid(self.excite(torch.relu(self.squeeze(features.mean((-2, -1))))))
-        return features * gate[:, :, None, None]
+        gate = gate[:, :, None, None]
+        return features * gate if torch.is_grad_enabled() else features.mul_(gate)
 
 
 class InSeries(Normalised):
@@ -113,11 +115,11 @@ class InSeries(Normalised):
         self.inner_norm = torch.nn.BatchNorm2d(n_out, affine=False)
         self.weight = torch.nn.Parameter(torch.zeros(n_out, n_out))
 
-    def convolved(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        features = _convolved(x, weight)
+    def before_norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        features = convolved(x, weight)
         return features + conv2d(self.inner_norm(features), self.weight[:, :, None, None])
 
-    def evaluated(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def as_convolution(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         scaled = self.weight * _inverse_std(self.inner_norm)
         return weight + torch.tensordot(scaled, weight, dims=1), -scaled @ _mean(self.inner_norm)
 
@@ -129,13 +131,13 @@ class InParallel(Normalised):
         super().__init__(n_in, n_out)
         self.weights = torch.nn.Parameter(torch.zeros(n_parallel, n_out, n_in))
 
-    def convolved(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return _convolved(x, self.evaluated(weight)[0])
+    def before_norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return convolved(x, self.as_convolution(weight)[0])
 
-    def evaluated(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def as_convolution(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         to_edge = weight.shape[-1] // 2
         at_centre = torch.nn.functional.pad(self.weights.sum(0)[:, :, None, None], [to_edge] * 4)
-        return weight + at_centre, super().evaluated(weight)[1]
+        return weight + at_centre, super().as_convolution(weight)[1]
 
 
 PARTS: dict[LearnerName, Callable[[int, int], Normalised]] = {
@@ -146,10 +148,6 @@ PARTS: dict[LearnerName, Callable[[int, int], Normalised]] = {
     "pn4": InParallel,
     "pn4_shared": partial(InParallel, n_parallel=3),
 }
-
-
-def _convolved(x: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    return conv2d(x, kernel, bias, padding=kernel.shape[-1] // 2)
 
 
 def _mean(norm: torch.nn.BatchNorm2d) -> torch.Tensor:

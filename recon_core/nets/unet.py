@@ -7,7 +7,7 @@ from recon_core.errors import InputError
 from recon_core.nets.architecture import Architecture
 from recon_core.nets.consistency import Measured, data_consistency
 from recon_core.nets.features import channels_last, to_channels, to_image
-from recon_core.nets.instance_norm import instance_norm
+from recon_core.nets.instance_norm import instance_norm_
 from recon_core.nets.learners import Learner, LearnerName, require_fitting
 from recon_core.nets.switched import SwitchedNetwork
 from recon_core.nets.undersampled import Undersampled
@@ -87,7 +87,7 @@ class UNetNetwork(SwitchedNetwork):
             x = avg_pool2d(x, 2)
         x = deepest(x, anatomy)
         for transposed, level in zip(self.transposed, self.up, strict=True):
-            x = leaky_relu_(instance_norm(transposed(x)), NEGATIVE_SLOPE)
+            x = leaky_relu_(instance_norm_(transposed(x)), NEGATIVE_SLOPE)
             beside = skipped.pop()
             n_missing_y, n_missing_x = beside.shape[-2] - x.shape[-2], beside.shape[-1] - x.shape[-1]
             if n_missing_y or n_missing_x:  # halving an odd length leaves the last out

@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch.nn.functional import batch_norm, conv2d
 
-from recon_core.nets.instance_norm import instance_norm
 from recon_core.nets.learners import Learner, LearnerName
 
 
@@ -62,9 +61,3 @@ def test_a_new_anatomy_starts_from_the_shared_convolution(name: LearnerName) -> 
     learner, x = Learner(name, 3, 4, ("knee",)), torch.randn(5, 3, 16, 16)
     shared = conv2d(x, learner.convolution.weight, padding=1)
     torch.testing.assert_close(learner(x, "knee"), batch_norm(shared, None, None, training=True))
-
-
-def test_instance_norm_is_that_of_torch() -> None:
-    features, weight, bias = torch.randn(3, 4, 5, 6), torch.rand(4), torch.rand(4)
-    expected = torch.nn.functional.instance_norm(features, weight=weight, bias=bias)
-    torch.testing.assert_close(instance_norm(features, weight, bias), expected)

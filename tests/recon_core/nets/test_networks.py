@@ -179,7 +179,7 @@ def test_a_network_that_shares_all_takes_no_anatomy_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("name", "config", "message"),
     [
-        ("resnet", {}, "calibrated_cascade, d5c5, dccnn, unet"),
+        ("resnet", {}, "calibrated_cascade, d5c5, dccnn"),
         ("d5c5", {"n_cascade": 3}, "n_cascades.* got .*n_cascade"),
         ("dccnn", {"learner": "pn5"}, "pn5"),
     ],
