@@ -63,9 +63,14 @@ def ssim(image: torch.Tensor, reference: torch.Tensor) -> float:
     image, reference, data_range = _magnitudes("ssim", image, reference)
     if image.ndim < 2 or min(image.shape[-2:]) < SSIM_WINDOW:
         raise InputError(f"ssim: expected slices of at least 7 x 7 pixels, got {tuple(image.shape)}")
-    image = image.reshape(-1, 1, *image.shape[-2:])
-    reference = reference.reshape(-1, 1, *reference.shape[-2:])
+    return float(ssim_map(image, reference, data_range).mean())
 
+
+def ssim_map(image: torch.Tensor, reference: torch.Tensor, data_range: torch.Tensor) -> torch.Tensor:
+    """Structural similarity at every whole window of `(*slices, y, x)` real images; see `ssim`.
+
+    Differentiable. `data_range` broadcasts with the slices.
+    """
     mean_i, mean_r = _window_mean(image), _window_mean(reference)
     to_sample = SSIM_WINDOW**2 / (SSIM_WINDOW**2 - 1)
     variance_i = to_sample * (_window_mean(image.square()) - mean_i.square())
@@ -75,11 +80,13 @@ def ssim(image: torch.Tensor, reference: torch.Tensor) -> float:
     c1, c2 = (SSIM_K1 * data_range) ** 2, (SSIM_K2 * data_range) ** 2
     luminance = (2 * mean_i * mean_r + c1) / (mean_i.square() + mean_r.square() + c1)
     structure = (2 * covariance + c2) / (variance_i + variance_r + c2)
-    return float((luminance * structure).mean())
+    return luminance * structure
 
 
 def _window_mean(image: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.avg_pool2d(image, SSIM_WINDOW, stride=1)
+    flat = image.reshape(-1, 1, *image.shape[-2:])
+    mean = torch.nn.functional.avg_pool2d(flat, SSIM_WINDOW, stride=1)
+    return mean.reshape(*image.shape[:-2], *mean.shape[-2:])
 
 
 def _energy(array: torch.Tensor) -> float:

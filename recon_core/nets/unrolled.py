@@ -26,7 +26,7 @@ class Unrolled(Architecture, frozen=True):
     """Features of each network on a half and on a quarter of the grid."""
     consistency_iterations: int = 5
     """Of conjugate gradients, after each network but the last."""
-    wavelet_iterations: int = 25
+    wavelet_iterations: int = 50
     wavelet_regularisation: float = 0.002
     """Of `recon_core.sense.wavelet_sense`, where it begins."""
     linear_iterations: int = 12
@@ -56,7 +56,7 @@ class UnrolledNetwork(SwitchedNetwork):
         self.networks = torch.nn.ModuleList(
             TwoScales(n_in=4, n_known=4, n_out=2, widths=config.widths) for _ in range(config.n_cascades)
         )
-        exponents = torch.tensor([[-0.5, 0.25, 0.25]])
+        exponents = torch.tensor([[0.5, 0.25, 0.25]])
         self.weights = torch.nn.Parameter(exponents.repeat(config.n_cascades - 1, 1))
         channels_last(self)
 
@@ -67,7 +67,7 @@ class UnrolledNetwork(SwitchedNetwork):
     def images(self, undersampled: Undersampled) -> list[torch.Tensor]:
         """The image after each cascade."""
         measured = Measured(undersampled)
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(undersampled.kspace.device.type, enabled=False):
             image = _wavelet_images(undersampled, self.config)
             linear, levels = self._linear_images(undersampled, measured, image)
         beside = to_channels(linear)

@@ -76,14 +76,20 @@ class Learning(pl.LightningModule):
         optimiser = torch.optim.Adam(
             self._trained, lr=stage.learning_rate, betas=stage.betas, weight_decay=stage.weight_decay
         )
-        if stage.schedule == "constant":
+        if stage.schedule == "constant" and not stage.warm_up_steps:
             return optimiser
         n_steps = int(self.trainer.estimated_stepping_batches)
-        cosine = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda step: (1 + math.cos(math.pi * min(step / n_steps, 1))) / 2
-        )
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(stage, step, n_steps))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, number: int) -> Batch:
         """Batches are frozen records, which know how to move themselves."""
         return batch.to(device)
+
+
+def _rate(stage: Stage, step: int, n_steps: int) -> float:
+    """The learning rate of a step, over the stage's."""
+    rising = min(1.0, (step + 1) / (stage.warm_up_steps + 1))
+    if stage.schedule == "constant":
+        return rising
+    return rising * (1 + math.cos(math.pi * min(step / n_steps, 1))) / 2

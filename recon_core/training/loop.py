@@ -11,7 +11,7 @@ from time import perf_counter
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
@@ -58,7 +58,8 @@ def fit(
             check_val_every_n_epoch=max(1, stage.epochs // N_VALIDATIONS),
             num_sanity_val_steps=0,
             logger=TensorBoardLogger(folder, name="", version=""),
-            callbacks=[checkpoint],
+            callbacks=[checkpoint, *_averaging(stage)],
+            gradient_clip_val=stage.largest_gradient,
             log_every_n_steps=min(10, n_steps),
             use_distributed_sampler=False,
             deterministic="warn",
@@ -74,6 +75,10 @@ def fit(
         resumed = str(last) if first_epoch else None
         trainer.fit(learning, batches, held_out, ckpt_path=resumed, weights_only=True)
     return (perf_counter() - began) / 60
+
+
+def _averaging(stage: Stage) -> list[EMAWeightAveraging]:
+    return [] if stage.averaging is None else [EMAWeightAveraging(decay=stage.averaging)]
 
 
 def _epochs_done(checkpoint: Path) -> int:

@@ -66,7 +66,7 @@ def seen_ranges(
 def known_anatomies(recipe: TrainingRecipe, stage: Stage) -> tuple[str, ...]:
     """Those that the stage's network is for: its own, and, where it trains only what is specific to them,
     those of the stage that it starts from."""
-    own = recipe.anatomies_of(stage)
+    own = tuple(dict.fromkeys(recipe.anatomies_of(stage)))
     if stage.trains != "specific" or not stage.start:
         return own
     earlier = next(other for other in recipe.stages if other.name == stage.start)

@@ -7,6 +7,8 @@ import torch
 from recon_core.training.draws import Draws, Range
 
 MAX_SHIFT = 0.08
+SEEN = 0.6
+"""How far a view that is smaller than the image may move towards its border, beyond which there is air."""
 FEWEST_PIXELS = 0.8
 """Pixels of the image for each of the matrix, at least: an image has no detail below its own pixels."""
 MOST_PIXELS = 3.0
@@ -46,12 +48,14 @@ def random_view(
 
     angle_rad = math.pi / 2 * draws.integer(0, 3) + tilt_rad * float(draws.normal())
     cos, sin, mirror = math.cos(angle_rad), math.sin(angle_rad), draws.choice((-1, 1))
-    shift_y, shift_x = (draws.uniform(-MAX_SHIFT, MAX_SHIFT) for _ in range(2))
     # affine_grid's coordinates run from -1 to 1 along each side of the view and of the image.
-    to_image = [
-        [mirror * cos * fov_x / length_x, -mirror * sin * fov_y / length_x, shift_x],
-        [sin * fov_x / length_y, cos * fov_y / length_y, shift_y],
-    ]
+    rows = (
+        (mirror * cos * fov_x / length_x, -mirror * sin * fov_y / length_x),
+        (sin * fov_x / length_y, cos * fov_y / length_y),
+    )
+    beyond = [max(0.0, max(length_y, length_x) / n - 1) for n in (fov_x, fov_y)]
+    shift_x, shift_y = (draws.uniform(-1, 1) * (MAX_SHIFT + SEEN * room) for room in beyond)
+    to_image = [[a, b, a * shift_x + b * shift_y] for a, b in rows]
     grid = torch.nn.functional.affine_grid(torch.tensor([to_image]), [1, 1, *shape], align_corners=False)
     parts = torch.view_as_real(image).movedim(-1, 0) if image.is_complex() else image[None]
     seen = torch.nn.functional.grid_sample(parts[None], grid, align_corners=False)[0]

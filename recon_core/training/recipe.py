@@ -33,7 +33,7 @@ class Stage(_Record, frozen=True, kw_only=True):
 
     name: str
     anatomies: tuple[str, ...] = ()
-    """Those whose batches come, in turns; all unless told."""
+    """Those whose batches come, in turns; one named twice comes twice as often. All unless told."""
     config: dict[str, Any] = {}
     """Changes to the network's config."""
     start: str = ""
@@ -54,6 +54,12 @@ class Stage(_Record, frozen=True, kw_only=True):
     """Of Adam: added to the gradient."""
     schedule: Literal["constant", "cosine"] = "constant"
     """`cosine`: the learning rate falls to zero over the epochs."""
+    warm_up_steps: int = 0
+    """Over which the learning rate rises from nothing."""
+    largest_gradient: float | None = None
+    """Norm to which longer gradients are cut."""
+    averaging: float | None = None
+    """Decay per step of the running mean of the weights, which is what the stage ends with; none without."""
     batch_size: int = 4
     epochs: int = 1
     steps_per_epoch: int | None = None

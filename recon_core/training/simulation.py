@@ -1,5 +1,7 @@
 """From a slice to what a scanner would have measured of it, and what should come out."""
 
+from typing import Literal
+
 import msgspec
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
@@ -26,6 +28,12 @@ a scanner cuts off, and nothing aliases into what is kept.
 """
 COMPLEX_PHASE = 0.3
 """Strength of the phase added to images that have one, relative to that of images without."""
+GRAIN = (0.01, 0.15)
+"""Standard deviation of what makes examples grainy, over the mean magnitude."""
+ACQUIRED = (0.7, 1.0)
+"""Share of k-space along each axis that an interpolating scanner acquires."""
+DARK = 0.08
+"""Magnitude, relative to the largest, that turns brightest when bright and dark tissue change places."""
 OBJECT = 0.1
 """Share of the largest magnitude above which a pixel counts in the mean signal."""
 
@@ -55,8 +63,17 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Standard deviation of rotations, beside quarter turns."""
     gamma: Range = (0.7, 1.4)
     """Exponent of the magnitude; log-uniform."""
+    inverted: float = 0.0
+    """Share of examples whose bright tissue is dark and whose dark tissue is bright."""
     phase: float = 1.0
     """Strength of the added phase: sinusoidal of natural images, else as tissue has it."""
+    grain: float = 0.0
+    """Share of examples that are grainy themselves, which all coils agree on: no noise of theirs."""
+    interpolated: float = 0.0
+    """Share of examples whose outer k-space is empty, as of a scanner that interpolates."""
+    target: Literal["noise_free", "measured"] = "noise_free"
+    """`measured`: with the noise of the fully sampled scan, as references of real scans have. What was
+    sampled is then to be kept as it is, and the rest to be predicted."""
 
 
 def simulate(
@@ -69,9 +86,9 @@ def simulate(
 ) -> tuple[Undersampled, torch.Tensor]:
     """One undersampled slice y = M (crop F S ρ + n), and its target x = Ŝᴴ F⁻¹ crop F S ρ.
 
-    ρ is a random view of the image with a phase, S are random sensitivities. The target is the noise-free,
-    fully sampled scan combined with the maps Ŝ that the network is given: S over its root sum of squares, or
-    estimated from the samples. The noise level too is estimated from them, as that of scans is.
+    ρ is a random view of the image with a phase, S are random sensitivities. The target is the fully sampled
+    scan, noise-free unless told, combined with the maps Ŝ that the network is given: S over its root sum of
+    squares, or estimated from the samples. The noise level too is estimated from them, as that of scans is.
 
     Args:
         image: of any kind but k-space.
@@ -87,6 +104,9 @@ def simulate(
     matrix = (sampled.shape[0], sampled.shape[1])
     fine = (2 * round(FINER * matrix[0] / 2), 2 * round(FINER * matrix[1] / 2))
     object_ = _resolved(_object(image, matrix, simulation, draws), fine)
+    if simulation.grain and draws.chance(simulation.grain):
+        strength = float(object_.abs().mean()) * draws.log_uniform(*GRAIN)
+        object_ = object_ + strength * draws.complex_normal(*fine)
     if n_coils == 1:
         kspace = _resolved_kspace(object_[None], matrix)
     else:
@@ -99,7 +119,12 @@ def simulate(
     noise_std = float(magnitude[magnitude > OBJECT * magnitude.max()].mean()) / draws.log_uniform(
         *simulation.snr
     )
-    noisy = (kspace + noise_std * draws.complex_normal(*kspace.shape)) * sampled
+    measured = kspace + noise_std * draws.complex_normal(*kspace.shape)
+    if simulation.interpolated and draws.chance(simulation.interpolated):
+        measured = resize(resize(measured, [round(draws.uniform(*ACQUIRED) * n) for n in matrix]), matrix)
+    noisy = measured * sampled
+    if simulation.target == "measured":
+        coil_images = ifft(measured, (-2, -1))
     coil_maps, target = None, coil_images[0]
     if sensitivities is not None:
         coil_maps = _given_maps(sensitivities, magnitude, noisy, sampled, simulation, draws)
@@ -128,6 +153,9 @@ def _object(image: Slice, matrix: Shape, simulation: Simulation, draws: Draws) -
         )
     else:
         view = resize(image.data, [max(n) for n in zip(image.data.shape, matrix, strict=True)])
+    if simulation.inverted and draws.chance(simulation.inverted):
+        magnitude = view.abs() / view.abs().max().clamp(min=1e-12)
+        view = torch.sgn(view) * (magnitude / (magnitude + DARK) * (1.05 - magnitude))
     if image.kind == "natural":
         return view * sinusoidal_phase((view.shape[0], view.shape[1]), draws, simulation.phase)
     strength = COMPLEX_PHASE if image.kind == "complex" else 1.0

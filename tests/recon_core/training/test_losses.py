@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from recon_core.metrics import ssim
 from recon_core.training.losses import Loss, attention_transfer, image_loss
 
 IMAGE = torch.tensor([[[3 + 4j, 0j]]])
@@ -37,5 +38,22 @@ def test_attention_sends_gradients_to_the_student_only() -> None:
 
 
 def test_a_loss_without_an_image_term_is_refused() -> None:
-    with pytest.raises(ValueError, match="mae or mse"):
+    with pytest.raises(ValueError, match="weight of mae"):
         Loss(weights=1e-6)
+
+
+def test_log_mse_falls_by_its_weight_where_the_error_falls_tenfold_in_power() -> None:
+    target = torch.randn(2, 16, 16, dtype=torch.complex64)
+    error = torch.randn(2, 16, 16, dtype=torch.complex64)
+    far, near = (
+        image_loss(Loss(log_mse=2.0), target + size * error, target) for size in (10**0.5 * 0.1, 0.1)
+    )
+    assert float(far - near) == pytest.approx(2.0, abs=1e-3)
+
+
+def test_dissimilarity_is_one_minus_the_mean_ssim_of_slices() -> None:
+    generator = torch.Generator().manual_seed(3)
+    target = torch.randn(2, 24, 24, dtype=torch.complex64, generator=generator)
+    image = target + 0.3 * torch.randn(2, 24, 24, dtype=torch.complex64, generator=generator)
+    expected = 1 - (ssim(image[:1], target[:1]) + ssim(image[1:], target[1:])) / 2
+    assert float(image_loss(Loss(dissimilarity=1.0), image, target)) == pytest.approx(expected, abs=1e-4)

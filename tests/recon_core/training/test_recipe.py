@@ -51,7 +51,7 @@ def test_mapn_starts_from_every_convolution_of_maon() -> None:
         (("epochs = 3", 'anatomies = ["spine"]'), "spine"),
         (("epochs = 3", "loss = { mae = 1, attention = 1 }"), "teacher"),
         (("epochs = 3", 'trains = "subnetwork"'), "depth"),
-        (("epochs = 3", "loss = { weights = 1 }"), "mae or mse"),
+        (("epochs = 3", "loss = { weights = 1 }"), "weight of mae"),
     ],
 )
 def test_what_is_wrong_is_said(change: tuple[str, str], message: str) -> None:

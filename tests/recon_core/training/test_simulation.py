@@ -50,7 +50,7 @@ def test_a_full_noise_free_scan_zero_fills_to_its_target(kind: str, n_coils: int
 def test_sense_tends_to_the_target() -> None:
     """But for what truncation leaves: a truncated object times maps is not quite the truncated product."""
     sampled = random_lines(MATRIX, 1.5, n_calibration=16)
-    undersampled, target = scan(sampled, n_coils=12, cropped=0.0, compressed=0.0)
+    undersampled, target = scan(sampled, n_coils=12, cropped=0.0, compressed=0.0, augment=False)
     assert undersampled.coil_maps is not None
     kspace, coil_maps = undersampled.kspace[0][:, None], undersampled.coil_maps[0][:, None]
     assert nrmse(fourier.fft(coil_maps * target, (-2, -1)) * sampled, kspace) < 0.01
@@ -140,3 +140,31 @@ def test_a_plain_image_keeps_its_pixels() -> None:
         Draws("plain"),
     )
     torch.testing.assert_close(target[0].abs(), head().data, atol=2e-2, rtol=0)
+
+
+def test_a_measured_target_is_the_full_scan_with_its_noise() -> None:
+    quiet, clean = scan(cropped=0.0)
+    noisy, target = scan(cropped=0.0, snr=(10, 10), target="measured")
+    torch.testing.assert_close(noisy.zero_filled(), target, atol=1e-5, rtol=0)
+    assert nrmse(target, clean) > 0.05
+    assert nrmse(quiet.zero_filled(), clean) < 1e-3
+
+
+def test_an_interpolating_scanner_leaves_the_border_of_kspace_empty() -> None:
+    undersampled, _ = scan(interpolated=1.0, snr=(10, 10))
+    empty = (undersampled.kspace[0] == 0).all(0)
+    acquired = ~empty.all(1)
+    assert 0.7 * MATRIX[0] - 1 <= int(acquired.sum()) < MATRIX[0]
+    assert not empty[acquired][:, ~empty.all(0)].any()
+
+
+def test_grain_is_what_all_coils_agree_on() -> None:
+    smooth, _ = scan(cropped=0.0)
+    undersampled, target = scan(cropped=0.0, grain=1.0)
+    assert nrmse(target, scan(cropped=0.0)[1]) > 0.005
+    assert undersampled.coil_maps is not None
+    left = undersampled.kspace - fourier.fft(undersampled.coil_maps * target, (-2, -1))
+    assert float(left.norm() / undersampled.kspace.norm()) < 0.02
+    assert smooth.noise_std is not None
+    assert undersampled.noise_std is not None
+    assert float(undersampled.noise_std) > float(smooth.noise_std)
