@@ -17,6 +17,8 @@ from recon_core.noise_level import estimated_noise_std
 _AXES = {-3: "kz", -2: "ky", -1: "kx"}
 _CALIBRATION_WIDTH = 24
 """Samples of the centre along each axis that SPIRiT kernels are fitted to, as in training."""
+_FEWEST_CALIBRATION = 11
+"""Lines across, of several coils: networks are trained with maps of kernels that need as many."""
 _MARGIN = 7
 """Samples that may be empty at an edge of k-space: what one kernel spans."""
 
@@ -42,13 +44,15 @@ def sliced_axis(kspace: KSpace) -> int:
 def slices_of(kspace: CalibratedKSpace, axis: int) -> Undersampled:
     """The slices along `axis`. A single coil with a map of ones counts as one without a map.
 
-    Raises InputError for several sets of maps.
+    Raises InputError for several sets of maps, and for maps of too few calibration lines.
     """
     if len(kspace.coil_maps) != 1:
         raise InputError(f"network: expected one set of coil maps, got {len(kspace.coil_maps)}")
+    is_uniform = len(kspace.data) == 1 and bool((kspace.coil_maps == 1).all())
+    if not is_uniform:
+        _require_calibration(kspace)
     data = ifft(kspace.data, (axis,)).movedim(axis, 0).contiguous()
     sampled = kspace.sampled.select(axis, 0).expand(len(data), -1, -1)
-    is_uniform = data.shape[1] == 1 and bool((kspace.coil_maps == 1).all())
     return Undersampled(
         kspace=data,
         sampled=sampled,
@@ -69,6 +73,15 @@ def spirit_kernels(kspace: KSpace, axis: int, which: Sequence[int], width: int) 
     centre = resize(slices, [min(length, _CALIBRATION_WIDTH) for length in slices.shape[-2:]])
     # One at a time: what is solved for a kernel is a hundred times its size.
     return torch.stack([spirit_kernel(centre[i], width) for i in which])
+
+
+def _require_calibration(kspace: KSpace) -> None:
+    for length, n in zip(calibration_of(kspace).shape[1:], kspace.sampled.shape, strict=True):
+        if length < min(_FEWEST_CALIBRATION, n):
+            raise InputError(
+                f"network: expected at least {_FEWEST_CALIBRATION} calibration lines, got {length}; "
+                "acquire more"
+            )
 
 
 def _require_edges(kspace: KSpace, sliced: int) -> None:

@@ -279,23 +279,23 @@ def test_acceleration_30_gives_the_classical_image(engine: Engine, tmp_path: Pat
     assert "acceleration 21.33 is outside 1.2 to 5" in note_of(image)
 
 
-@pytest.mark.parametrize("n_lines", [2, 4])
-def test_too_few_calibration_lines_for_maps_leave_a_zero_filled_image(
-    engine: Engine, tmp_path: Path, n_lines: int
-) -> None:
+def test_too_few_calibration_lines_for_maps_leave_a_zero_filled_image(engine: Engine, tmp_path: Path) -> None:
     network_package(tmp_path)
-    sparse = simulated_scan(SIMULATION, acceleration=30, n_calibration_lines=n_lines)
+    sparse = simulated_scan(SIMULATION, acceleration=30, n_calibration_lines=2)
     for image, expected in zip(images_of(engine, sparse), classical("cartesian_fft", sparse), strict=True):
         assert_fell_back(image, expected, "give more calibration lines")
 
 
-def test_too_few_calibration_lines_for_a_kernel_leave_wavelet_sense(engine: Engine, tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_lines", [5, 10])
+def test_too_few_calibration_lines_for_a_network_leave_wavelet_sense(
+    engine: Engine, tmp_path: Path, n_lines: int
+) -> None:
     network_package(tmp_path)
-    sparse = simulated_scan(SIMULATION, acceleration=4, n_calibration_lines=8)
+    sparse = simulated_scan(SIMULATION, acceleration=4, n_calibration_lines=n_lines)
     for image, expected in zip(
         images_of(engine, sparse), classical("cartesian_wavelet", sparse), strict=True
     ):
-        assert_fell_back(image, expected, "expected at least 13 x 13 calibration samples")
+        assert_fell_back(image, expected, f"expected at least 11 calibration lines, got {n_lines}")
 
 
 def test_full_sampling_is_left_to_the_fourier_transform(engine: Engine, tmp_path: Path) -> None:
