@@ -16,7 +16,8 @@ def instance_norm_(
     slices = torch.split(features, 1)
     if features.device.type == "cpu" and not torch.is_grad_enabled():
         for one in slices:
-            statistics = one.new_empty(2, one.shape[1])
+            # torch wants the statistics in the precision of the parameters, where there are any.
+            statistics = (one if weight is None else weight).new_empty(2, one.shape[1])
             torch.native_batch_norm(
                 one, weight, bias, None, None, True, 0.0, 1e-5, out=(one, statistics[0], statistics[1])
             )

@@ -115,10 +115,13 @@ def test_slices_of_several_coils_do_not_see_each_other(network: SwitchedNetwork)
         torch.testing.assert_close(network(alone, anatomy_of(network))[0], together[number])
 
 
-def test_half_precision_of_convolutions_leaves_a_complex64_image_nearby(network: SwitchedNetwork) -> None:
+@pytest.mark.parametrize("training", [True, False])
+def test_half_precision_of_convolutions_leaves_a_complex64_image_nearby(
+    network: SwitchedNetwork, training: bool
+) -> None:
     slices = calibrated(undersampled_slices(3))
     image = network(slices, anatomy_of(network))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.set_grad_enabled(training), torch.autocast("cpu", dtype=torch.bfloat16):
         rounded = network(slices, anatomy_of(network))
     assert rounded.dtype == torch.complex64
     assert 0 < (rounded - image).norm() < 0.05 * image.norm()
