@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec as real_find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from recon_core.fourier import ifft
 from recon_core.training.examples import Examples
 from recon_core.training.sampling import Sampling
 from recon_core.training.simulation import Simulation
+from tests.pipelines.test_importers_arrays import fastmri_file
 from tests.recon_core.training.tiny import HEAD, STAGE, tiny_slices
 
 RECIPE = HEAD[: HEAD.index('[[source]]\nname = "knees"')] + STAGE.replace("epochs = 3", "epochs = 1")
@@ -106,14 +108,21 @@ def test_raw_slices_are_the_scan_whitened_or_as_it_is(shared_data: Path) -> None
     assert float(image[60:170, 50:130].mean()) > 5 * float(image[:20, :20].mean())
 
 
+def test_fastmri_slices_lose_oversampling_and_empty_lines(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    array = generator.standard_normal((2, 3, 24, 20)) + 1j * generator.standard_normal((2, 3, 24, 20))
+    array[..., :3] = array[..., 17:] = 0
+    slices = list(raw_slices(fastmri_file(tmp_path / "knee.h5", array.astype(np.complex64))))
+    assert [found.data.shape for found in slices] == [(3, 14, 12)] * 2
+    assert [found.position for found in slices] == [0, 1]
+
+
 def test_an_undersampled_scan_is_refused(simulated_file: Path) -> None:
     with pytest.raises(InputError, match="gaps"):
         list(raw_slices(simulated_file))
 
 
 def test_real_scans_make_batches_of_one_shape_with_maps_of_their_own(shared_data: Path) -> None:
-    from dataclasses import replace
-
     names = ("brain_8ch_230x180", "brain_16ch_96x96", "brain_4ch_mprage_256x256")
     slices = [replace(s, anatomy="brain") for n in names for s in raw_slices(shared_data / "raw" / f"{n}.h5")]
     examples = Examples(

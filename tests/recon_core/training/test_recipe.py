@@ -1,5 +1,8 @@
 """Training recipes: those shipped can be run, and what is wrong with one is said."""
 
+import re
+from pathlib import Path
+
 import msgspec
 import pytest
 import torch
@@ -25,6 +28,13 @@ def test_every_stage_of_a_shipped_recipe_has_its_network_and_something_to_train(
         weights[stage.name] = network.state_dict()
         for teacher in stage.teachers.values():
             assert teacher in weights
+
+
+def test_the_docs_have_a_good_recipe_and_name_all_shipped_ones() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "training.md").read_text()
+    (text,) = re.findall(r"^```toml\n(.*?)^```$", page, re.M | re.S)
+    assert recipe_from_toml(text, "docs/training.md").name == "brain_network"
+    assert all(f"`{name}`" in page for name in SHIPPED)
 
 
 def test_mapn_starts_from_every_convolution_of_maon() -> None:
