@@ -1,10 +1,12 @@
 """What a trained network is shipped with: its manifest, from the recipe, the examples and the scores."""
 
+import msgspec
+
 from recon_core.engine.gate import Measured, covering
 from recon_core.engine.manifest import Manifest, Ranges, Terms, Training, TrainingData
 from recon_core.training.evaluation import Table
 from recon_core.training.examples import Examples
-from recon_core.training.recipe import Stage, TrainingRecipe
+from recon_core.training.recipe import Stage, TrainingRecipe, Widened
 
 N_SEEN = 64
 """Training batches that the ranges are measured on."""
@@ -26,14 +28,17 @@ def trained_manifest(
         about=recipe.about,
         architecture=recipe.network.architecture,
         config=recipe.config_of(stage),
-        precision=("float32",),
+        precision=recipe.precision,
         licence=recipe.licence,
         terms=terms_of(training.data),
-        ranges=seen_ranges(
-            examples,
-            anatomies,
-            tuple(dict.fromkeys(s.contrast for s in recipe.sources if s.anatomy in anatomies)),
-            recipe.sampling.patterns,
+        ranges=widened(
+            seen_ranges(
+                examples,
+                anatomies,
+                tuple(dict.fromkeys(s.contrast for s in recipe.sources if s.anatomy in anatomies)),
+                tuple(dict.fromkeys(recipe.sampling.patterns)),
+            ),
+            recipe.widened,
         ),
         metrics=judgement,
         training=training,
@@ -61,6 +66,16 @@ def seen_ranges(
     """What the first training batches cover."""
     measured = (Measured.of(examples[step, 0].undersampled.normalised()[0]) for step in range(N_SEEN))
     return covering(measured, anatomies=anatomies, contrasts=contrasts, masks=masks)
+
+
+def widened(ranges: Ranges, beyond: Widened) -> Ranges:
+    """The ranges, each as wide as what was seen and what is let through beyond it."""
+    changes = {}
+    for name, interval in msgspec.structs.asdict(beyond).items():
+        if interval is not None:
+            low, high = getattr(ranges, name)
+            changes[name] = (min(low, interval[0]), max(high, interval[1]))
+    return msgspec.structs.replace(ranges, **changes)
 
 
 def known_anatomies(recipe: TrainingRecipe, stage: Stage) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from recon_core.engine.manifest import Interval, Precision
 from recon_core.errors import RecipeError
 from recon_core.training.losses import Loss
 from recon_core.training.sampling import Sampling
@@ -18,6 +19,16 @@ from recon_core.training.split import Split
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pass
+
+
+class Widened(_Record, frozen=True, kw_only=True):
+    """What the gate of a package lets through beyond what training saw; the recipe says in a comment why."""
+
+    acceleration: Interval | None = None
+    matrix: tuple[int, int] | None = None
+    n_coils: tuple[int, int] | None = None
+    noise_level: Interval | None = None
+    intensity: Interval | None = None
 
 
 class Net(_Record, frozen=True, kw_only=True):
@@ -84,6 +95,9 @@ class TrainingRecipe(_Record, frozen=True, kw_only=True, rename={"sources": "sou
     split: Split = Split()
     simulation: Simulation = Simulation()
     sampling: Sampling = Sampling()
+    precision: tuple[Precision, ...] = ("float32",)
+    """What the networks that are shipped may compute in."""
+    widened: Widened = Widened()
     n_judged: int = 16
     """Held-out slices of each source that the result is judged by."""
     stages: tuple[Stage, ...]
