@@ -9,8 +9,8 @@ from gadgets.calibration import calibration_of, is_silent
 from gadgets.gadget import Context, Gadget
 from gadgets.reconstructed import reconstructed
 from gadgets.records import ImageSeries, KSpace
-from recon_core.coils.combine import adaptive_combine, rss, sense_combine
-from recon_core.coils.low_resolution import low_resolution_maps
+from recon_core.coils.combine import adaptive_combine, rss
+from recon_core.coils.low_resolution import low_resolution_combine
 from recon_core.fourier import ifft
 from recon_core.lattice import regular_acceleration
 
@@ -46,8 +46,7 @@ def fourier_image(kspace: KSpace, combine: Combination, *notes: str) -> ImageSer
     if combine in ("low_resolution", "adaptive") and is_silent(kspace):
         image = coil_images[:1]  # no signal to weight the coils by
     elif combine == "low_resolution" and len(coil_images) > 1:
-        maps = low_resolution_maps(calibration_of(kspace), _shape(coil_images))
-        image = sense_combine(coil_images, maps)[None]
+        image = low_resolution_combine(coil_images, calibration_of(kspace))[None]
     else:
         image = combined(coil_images, combine)
     return reconstructed(kspace, image, "Fourier", *notes)
@@ -71,8 +70,3 @@ def undersampling_note(kspace: KSpace) -> str:
         "irregularly" if acceleration is None else f"{acceleration[0]} x {acceleration[1]} times (kz x ky)"
     )
     return f"undersampled {pattern} and zero-filled: expect aliasing"
-
-
-def _shape(coil_images: torch.Tensor) -> tuple[int, int, int]:
-    _, n_z, n_y, n_x = coil_images.shape
-    return n_z, n_y, n_x

@@ -31,13 +31,39 @@ def low_resolution_maps(calibration: torch.Tensor, shape: tuple[int, int, int]) 
 
     McKenzie et al. 2002, doi:10.1002/mrm.10087.
     """
-    centre = resize(calibration, [min(n, N_SAMPLES) for n in calibration.shape[1:]])
-    principal = svd_compression(centre, 1)[0]
-    for axis in (-3, -2, -1):
-        centre = centre * _hann(centre, axis)
-    images = ifft(resize(centre, shape))
+    images, principal = _low_resolution_images(calibration, shape)
     norm = rss(images)
     return reference_phase(images / norm.where(norm > 0, 1.0), principal)
+
+
+def low_resolution_combine(images: torch.Tensor, calibration: torch.Tensor) -> torch.Tensor:
+    """Coil images x combined with `low_resolution_maps` s: sum_c conj(s_c) x_c.
+
+    The maps themselves are never made: their norm and phase are applied to the one combined image.
+
+    images: (coil, z, y, x); calibration: as for the maps. Returns (z, y, x). Raises as that does.
+    """
+    z, y, x = images.shape[1:]
+    weights, principal = _low_resolution_images(calibration, (z, y, x))
+    norm = rss(weights)
+    phase = torch.sgn(torch.einsum("c,czyx->zyx", principal, weights))
+    matched: torch.Tensor = torch.linalg.vecdot(weights, images, dim=0)
+    return matched.mul_(phase.where(phase != 0, 1.0)).div_(norm.where(norm > 0, 1.0))
+
+
+def _low_resolution_images(
+    calibration: torch.Tensor, shape: tuple[int, int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Coil images (coil, z, y, x), and the weights (coil,) of the first principal coil."""
+    centre = resize(calibration, [min(n, N_SAMPLES) for n in calibration.shape[1:]])
+    principal = svd_compression(centre, 1)[0]
+    images = centre
+    for axis in (-3, -2, -1):  # one after the other, so that few lines along the others are transformed
+        images = images * _hann(images, axis)
+        wanted = list(images.shape[1:])
+        wanted[axis] = shape[axis]
+        images = ifft(resize(images, wanted), (axis,))
+    return images, principal
 
 
 def _hann(array: torch.Tensor, axis: int) -> torch.Tensor:

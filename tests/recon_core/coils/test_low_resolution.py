@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recon_core.coils.combine import rss, sense_combine
-from recon_core.coils.low_resolution import low_resolution_maps
+from recon_core.coils.low_resolution import low_resolution_combine, low_resolution_maps
 from recon_core.errors import CalibrationError
 from recon_core.fourier import fft, ifft, resize
 from recon_core.metrics import nrmse
@@ -28,6 +28,22 @@ def test_a_calibration_block_gives_the_maps_of_the_whole() -> None:
     kspace = simulate_acquisition((64, 64), 4, oversampling=1).kspace[0]
     whole = low_resolution_maps(kspace, (1, 64, 64))
     assert torch.allclose(low_resolution_maps(kspace[:, :, 14:50, 10:54], (1, 64, 64)), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 48), (5, 7, 9), (1, 33, 1)])
+def test_combining_is_the_matched_filter_of_the_maps(shape: tuple[int, int, int]) -> None:
+    kspace = torch.randn(4, *shape, dtype=torch.complex64)
+    images, maps = ifft(kspace), low_resolution_maps(kspace, shape)
+    assert torch.allclose(low_resolution_combine(images, kspace), sense_combine(images, maps), atol=1e-5)
+
+
+def test_maps_are_the_transform_of_the_apodised_centre() -> None:
+    kspace = torch.randn(3, 1, 40, 37, dtype=torch.complex64)
+    centre = resize(kspace, (1, 32, 32))
+    window = torch.cos(torch.pi * (torch.arange(32) - 16) / 33) ** 2
+    images = ifft(resize(centre * window[:, None] * window, (1, 40, 37)))
+    maps = low_resolution_maps(kspace, (1, 40, 37))
+    assert torch.allclose(maps.abs(), images.abs() / rss(images), atol=1e-5)
 
 
 def test_the_phase_of_the_object_survives() -> None:
