@@ -22,15 +22,19 @@ from recon_core.spirit import cg_spirit, l1_spirit
 ACCELERATIONS, ITERATIONS = (2, 4, 6, 8, 10), (20, 30, 45, 65, 80)
 """Iterations of L1-SPIRiT at each acceleration, as Dar et al. 2020 took them, doi:10.1002/mrm.28148."""
 
+N_FIRST = 10
+"""Iterations of CG-SPIRiT before L1-SPIRiT, whose projections alone leave aliasing of every fourth line."""
+
 
 class Spirit(Gadget, frozen=True):
     """Parallel imaging of slices sampled in any pattern: k-space that agrees with itself and with the data.
 
-    With a wavelet threshold L1-SPIRiT, else CG-SPIRiT; the coils are combined as in `Grappa`. Images of a
-    slice share kernels as long as their calibration data stay the same. Fully sampled k-space is
-    Fourier-transformed; outside the sampled outline k-space stays zero.
+    With a wavelet threshold L1-SPIRiT, begun with CG-SPIRiT, else that alone; the coils are combined as in
+    `Grappa`. Images of a slice share kernels as long as their calibration data stay the same. Fully sampled
+    k-space is Fourier-transformed; outside the sampled outline k-space stays zero.
 
-    Raises CalibrationError for too few calibration lines or too weak a regularisation, InputError for volumes.
+    Raises CalibrationError for too few calibration lines or too little regularisation, InputError for
+    volumes.
     Lustig & Pauly 2010, doi:10.1002/mrm.22428.
     """
 
@@ -85,7 +89,7 @@ def spirit_image(kspace: KSpace, gadget: Spirit, known: PerSlice[SpiritCalibrati
         return SpiritCalibration(kernel, low_resolution_maps(reference, (n_z, n_y, n_x)))
 
     kernel, coil_maps = known.get(kspace, reference, calibrate, n_y, n_x)
-    filled, method = _filled(kspace, kernel, gadget)
+    filled, method = _filled(kspace, reference, kernel, gadget)
     coil_images = ifft(filled)
     if coil_maps is None:
         image = combined(coil_images, gadget.combine)
@@ -94,14 +98,20 @@ def spirit_image(kspace: KSpace, gadget: Spirit, known: PerSlice[SpiritCalibrati
     return reconstructed(kspace, image, f"{method}, calibrated on {tuple(reference.shape[2:])} samples")
 
 
-def _filled(kspace: KSpace, kernel: torch.Tensor, gadget: Spirit) -> tuple[torch.Tensor, str]:
+def _filled(
+    kspace: KSpace, reference: torch.Tensor, kernel: torch.Tensor, gadget: Spirit
+) -> tuple[torch.Tensor, str]:
     """k-space `(coil, kz, ky, kx)` with its missing samples, and by which method."""
     where = outline(kspace.sampled)
-    slices = kspace.data.movedim(1, 0), kspace.sampled, kernel[None]
+    # Reference lines of their own are what the missing lines there will nearly be.
+    guess = resize(reference, kspace.data.shape[-3:])
+    start = torch.where(kspace.sampled, kspace.data, guess)
+    slices = start.movedim(1, 0), kspace.sampled, kernel[None]
     if gadget.l1 > 0:
         acceleration = kspace.sampled[where].numel() / int(kspace.sampled.sum())
         n_iterations = gadget.n_iterations or round(float(np.interp(acceleration, ACCELERATIONS, ITERATIONS)))
-        filled = l1_spirit(*slices, n_iterations=n_iterations, regularisation=gadget.l1)
+        first = cg_spirit(*slices, n_iterations=N_FIRST)
+        filled = l1_spirit(first, *slices[1:], n_iterations=n_iterations, regularisation=gadget.l1)
         method = f"L1-SPIRiT, {n_iterations} iterations"
     else:
         n_iterations = gadget.n_iterations or 15
