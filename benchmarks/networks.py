@@ -2,8 +2,8 @@
 
 python -m benchmarks.networks
 
-One thread and its own processor time, so that a busy machine counts little. The rate to compare with is that of
-a 3 x 3 convolution of 64 to 64 channels of the same slice, measured in turn with each network; a network's
+One thread and its own processor time, so that a busy machine counts little. The rate to compare with is that
+of a 3 x 3 convolution of 64 to 64 channels of the same slice, measured in turn with each network; a network's
 operations are those of its convolutions.
 """
 
@@ -59,7 +59,7 @@ def slices() -> Undersampled:
 
 
 def compared(architecture: str, config: dict[str, Any], undersampled: Undersampled) -> dict[str, float]:
-    network = build(architecture, config).eval()
+    network = build(architecture, config).eval().requires_grad_(False)
     anatomy = "knee" if "anatomies" in config else None
     features = torch.randn(1, 64, *MATRIX).to(memory_format=torch.channels_last)
     kernel = torch.randn(64, 64, 3, 3).to(memory_format=torch.channels_last)

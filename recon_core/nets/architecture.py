@@ -1,9 +1,12 @@
 """The configuration of a network, from which it is built."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
 import torch
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Weight = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Architecture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -10,7 +10,7 @@ import torch
 
 from recon_core import fourier
 from recon_core.errors import InputError
-from recon_core.nets.architecture import Architecture
+from recon_core.nets.architecture import Architecture, Count
 from recon_core.nets.consistency import Measured, data_consistency
 from recon_core.nets.convolution import Convolution
 from recon_core.nets.features import channels_last, to_channels, to_image
@@ -27,11 +27,11 @@ class CalibratedCascade(Architecture, frozen=True):
     output: Literal["real_and_imaginary", "complex", "magnitude"] = "real_and_imaginary"
     """The parts of a complex image by a network each; both by one; or the magnitude alone, as the paper has
     it for a single coil."""
-    n_subnetworks: int = 5
-    n_layers: int = 4
+    n_subnetworks: Count = 5
+    n_layers: Count = 4
     """Hidden layers of each."""
-    n_features: int = 64
-    n_projections: int = 5
+    n_features: Count = 64
+    n_projections: Count = 5
     """Of calibration consistency, before each sub-network."""
 
     def build(self) -> torch.nn.Module:

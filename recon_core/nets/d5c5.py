@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import torch
 
-from recon_core.nets.architecture import Architecture
+from recon_core.nets.architecture import Architecture, Count, Weight
 from recon_core.nets.aspin import ASPIN
 from recon_core.nets.consistency import Measured, data_consistency
 from recon_core.nets.convolution import Convolution
@@ -21,13 +21,13 @@ class D5C5(Architecture, frozen=True):
 
     anatomies: tuple[str, ...] = ()
     """Those with normalisations of their own (ASPIN); none for the plain network, without normalisation."""
-    n_cascades: int = 5
-    n_layers: int = 5
+    n_cascades: Count = 5
+    n_layers: Count = 5
     """Convolutions in each cascade."""
-    n_features: int = 32
-    consistency_weight: float | None = None
+    n_features: Count = 32
+    consistency_weight: Weight | None = None
     """λ of `data_consistency`; None for an infinite one."""
-    consistency_iterations: int = 10
+    consistency_iterations: Count = 10
     """Of conjugate gradients, where there are coil maps and λ is finite."""
 
     def build(self) -> torch.nn.Module:

@@ -5,7 +5,7 @@ from itertools import pairwise
 import torch
 from torch.nn.functional import leaky_relu_
 
-from recon_core.nets.architecture import Architecture
+from recon_core.nets.architecture import Architecture, Count, Weight
 from recon_core.nets.consistency import Measured, data_consistency
 from recon_core.nets.features import channels_last, to_channels, to_image
 from recon_core.nets.learners import Learner, LearnerName, require_fitting
@@ -19,13 +19,13 @@ class DCCNN(Architecture, frozen=True):
     anatomies: tuple[str, ...] = ()
     """Those with a part of each learner of their own; none with pn0 and pn4_shared."""
     learner: LearnerName = "pn0"
-    n_cascades: int = 5
-    n_layers: int = 5
+    n_cascades: Count = 5
+    n_layers: Count = 5
     """Learners in each cascade."""
-    n_features: int = 64
-    consistency_weight: float | None = None
+    n_features: Count = 64
+    consistency_weight: Weight | None = None
     """λ of `data_consistency`; None for an infinite one."""
-    consistency_iterations: int = 10
+    consistency_iterations: Count = 10
     """Of conjugate gradients, where there are coil maps and λ is finite."""
 
     def build(self) -> torch.nn.Module:

@@ -4,7 +4,7 @@ import torch
 from torch.nn.functional import avg_pool2d, leaky_relu_, pad
 
 from recon_core.errors import InputError
-from recon_core.nets.architecture import Architecture
+from recon_core.nets.architecture import Architecture, Count, Weight
 from recon_core.nets.consistency import Measured, data_consistency
 from recon_core.nets.features import channels_last, to_channels, to_image
 from recon_core.nets.instance_norm import instance_norm_
@@ -21,14 +21,14 @@ class UNet(Architecture, frozen=True):
     anatomies: tuple[str, ...] = ()
     """Those with a part of each learner of their own; none with pn0 and pn4_shared."""
     learner: LearnerName = "pn0"
-    n_levels: int = 4
+    n_levels: Count = 4
     """Times that the image is halved."""
-    n_features: int = 32
+    n_features: Count = 32
     """At full size; twice as many after each halving."""
-    consistency_weight: float | None = None
+    consistency_weight: Weight | None = None
     """λ of `data_consistency`, once at the end; None for an infinite one, 0 for no consistency, as in the
     paper."""
-    consistency_iterations: int = 10
+    consistency_iterations: Count = 10
     """Of conjugate gradients, where there are coil maps and λ is finite."""
 
     def build(self) -> torch.nn.Module:

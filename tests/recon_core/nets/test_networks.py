@@ -185,6 +185,8 @@ def test_a_network_that_shares_all_takes_no_anatomy_of_its_own() -> None:
         ("resnet", {}, "calibrated_cascade, d5c5, dccnn"),
         ("d5c5", {"n_cascade": 3}, "n_cascades.* got .*n_cascade"),
         ("dccnn", {"learner": "pn5"}, "pn5"),
+        ("unet", {"n_levels": 0}, ">= 1.*n_levels"),
+        ("unet", {"consistency_weight": -1.0}, ">= 0.*consistency_weight"),
     ],
 )
 def test_unknown_names_and_fields_are_refused(name: str, config: dict[str, Any], message: str) -> None:
