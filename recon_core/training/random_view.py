@@ -9,7 +9,7 @@ from recon_core.training.draws import Draws, Range
 MAX_SHIFT = 0.08
 SEEN = 0.6
 """How far a view that is smaller than the image may move towards its border, beyond which there is air."""
-FEWEST_PIXELS = 0.8
+FEWEST_PIXELS = 1.0
 """Pixels of the image for each of the matrix, at least: an image has no detail below its own pixels."""
 MOST_PIXELS = 3.0
 """Grid points for each pixel of the matrix, at most."""
@@ -58,7 +58,7 @@ def random_view(
     to_image = [[a, b, a * shift_x + b * shift_y] for a, b in rows]
     grid = torch.nn.functional.affine_grid(torch.tensor([to_image]), [1, 1, *shape], align_corners=False)
     parts = torch.view_as_real(image).movedim(-1, 0) if image.is_complex() else image[None]
-    seen = torch.nn.functional.grid_sample(parts[None], grid, align_corners=False)[0]
+    seen = torch.nn.functional.grid_sample(parts[None], grid, mode="bicubic", align_corners=False)[0]
 
     view = torch.complex(*seen) if image.is_complex() else seen[0].clamp(min=0)
     magnitude = view.abs()
