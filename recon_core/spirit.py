@@ -185,12 +185,12 @@ class _Problem:
 
     def with_data(self, image: torch.Tensor) -> torch.Tensor:
         """The k-space of coil images, the acquired samples replaced by the data."""
-        return self.data + self.free_part(image)
+        return self.free_part(image).add_(self.data)
 
     def free_part(self, image: torch.Tensor) -> torch.Tensor:
         """The k-space of coil images where it was not acquired, zero where it was."""
         kspace: torch.Tensor = torch.fft.fftn(image, dim=self.axes)
-        return kspace * self.free
+        return kspace.mul_(self.free)
 
     def kspace(self, estimate: torch.Tensor) -> torch.Tensor:
         """(slice, coil, ky, kx), centred, with the acquired samples to the bit."""

@@ -76,9 +76,11 @@ class Wavelet(LinearOperator):
         end, the magnitude is the root of the sum of squares along it: what is sparse in one coil is in all.
         """
         planes = self._analyse(_to_planes(x))
-        magnitude = torch.hypot(*planes) if len(planes) == 2 else planes[0].abs()
         if joint_axis is not None:
-            magnitude = torch.linalg.vector_norm(magnitude, dim=joint_axis, keepdim=True)
+            power: torch.Tensor = torch.linalg.vecdot(planes, planes, dim=joint_axis)
+            magnitude = power.sum(0).sqrt_().unsqueeze(joint_axis)
+        else:
+            magnitude = torch.hypot(*planes) if len(planes) == 2 else planes[0].abs()
         smallest = torch.finfo(magnitude.dtype).tiny
         planes.mul_((magnitude - threshold).clamp_min_(0).div_(magnitude.clamp_min_(smallest)))
         return _from_planes(self._synthesise(planes))
