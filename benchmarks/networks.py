@@ -25,7 +25,7 @@ from recon_core.nets.undersampled import Undersampled
 
 MATRIX = (320, 320)
 N_COILS = 8
-N_REPETITIONS = 7
+N_REPETITIONS = 5
 SWITCHED = {"anatomies": ["brain", "knee"]}
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "d5c5": ("d5c5", {}),
