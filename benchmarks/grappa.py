@@ -11,13 +11,11 @@ import json
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Callable
-from time import perf_counter
 
 import numpy as np
 import torch
 
-from benchmarks.machine import write_results
+from benchmarks.machine import median_ms, write_results
 from recon_core.fourier import ifft, resize
 from recon_core.grappa import apply_grappa, grappa_weights, unmix, unmixing
 from recon_core.masks import equispaced_lines
@@ -26,7 +24,6 @@ from recon_core.simulate import simulate_acquisition
 
 RATE = (1, 2)
 N_CALIBRATION = 24
-N_REPEATS = 7
 
 PEER = """
 import json, sys, time
@@ -66,7 +63,7 @@ def main() -> None:
     their_times_s, their_kspace = _run_peer(arguments.pygrappa, undersampled[:, 0], calibration[:, 0])
     weights = grappa_weights(calibration, RATE)
     coefficients = unmixing(weights, coil_maps)
-    ours_ms = _median_ms(lambda: apply_grappa(grappa_weights(calibration, RATE), undersampled, sampled))
+    ours_ms = median_ms(lambda: apply_grappa(grappa_weights(calibration, RATE), undersampled, sampled))
     theirs_ms = 1e3 * statistics.median(their_times_s)
     figures = {
         "data": "simulated head, 16 coils x 256 x 256, R = 2, 24 calibration lines of 256 samples",
@@ -76,10 +73,10 @@ def main() -> None:
         "nrmse": round(error(apply_grappa(weights, undersampled, sampled)), 4),
         "pygrappa_nrmse": round(error(their_kspace[:, None]), 4),
         "parts_ms": {
-            "calibrate": round(_median_ms(lambda: grappa_weights(calibration, RATE)), 1),
-            "fill": round(_median_ms(lambda: apply_grappa(weights, undersampled, sampled)), 1),
-            "unmixing_coefficients": round(_median_ms(lambda: unmixing(weights, coil_maps)), 1),
-            "combined_image": round(_median_ms(lambda: unmix(coefficients, undersampled, sampled, RATE)), 1),
+            "calibrate": round(median_ms(lambda: grappa_weights(calibration, RATE)), 1),
+            "fill": round(median_ms(lambda: apply_grappa(weights, undersampled, sampled)), 1),
+            "unmixing_coefficients": round(median_ms(lambda: unmixing(weights, coil_maps)), 1),
+            "combined_image": round(median_ms(lambda: unmix(coefficients, undersampled, sampled, RATE)), 1),
         },
     }
     write_results("grappa", figures)
@@ -93,15 +90,6 @@ def _run_peer(
         np.savez(f"{folder}/in.npz", kspace=kspace.numpy(), calibration=calibration.numpy())
         done = subprocess.run([python, "-c", PEER, folder], check=True, stdout=subprocess.PIPE, text=True)
         return json.loads(done.stdout.splitlines()[-1]), torch.from_numpy(np.load(f"{folder}/out.npy"))
-
-
-def _median_ms(work: Callable[[], object]) -> float:
-    times = []
-    for _ in range(N_REPEATS):
-        start = perf_counter()
-        work()
-        times.append(1e3 * (perf_counter() - start))
-    return statistics.median(times)
 
 
 if __name__ == "__main__":

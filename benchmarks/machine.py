@@ -3,7 +3,9 @@
 import json
 import os
 import platform
+import statistics
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -43,10 +45,17 @@ def write_results(name: str, figures: Any) -> None:
     print(text)
 
 
-def _seconds(work: Any) -> float:
-    begin = perf_counter()
+def median_ms(
+    work: Callable[[], object], n_repeats: int = 7, clock: Callable[[], float] = perf_counter
+) -> float:
+    """Milliseconds that `work` takes by the clock, the median of its repeats."""
+    return 1e3 * statistics.median(_seconds(work, clock) for _ in range(n_repeats))
+
+
+def _seconds(work: Any, clock: Callable[[], float] = perf_counter) -> float:
+    begin = clock()
     work()
-    return perf_counter() - begin
+    return clock() - begin
 
 
 def _processor() -> str:
