@@ -52,8 +52,11 @@ class ModelStore:
         """
         folders = self.folders()
         if name not in folders:
-            known = ", ".join(folders) or "none: add one with `reconstream models add`"
-            raise ModelError(f"model '{name}': expected one of those there are ({known})")
+            known = ", ".join(folders) or "none"
+            raise ModelError(
+                f"model '{name}': expected one of those there are ({known}), got another; "
+                "add it with `reconstream models add`, or correct the name"
+            )
         package = load_package(folders[name])
         if package.manifest.name != name:
             raise ModelError(
@@ -65,13 +68,15 @@ class ModelStore:
     def add(self, folder: Path) -> ModelPackage:
         """Verify the package in `folder` and copy it to the user's, whole or not at all.
 
-        Raises ModelError as `load_package`, and where there is a model of that name.
+        One of a shipped package's name takes its place: a site's own version of it, until it is removed.
+        Raises ModelError as `load_package`, and where a model of that name was added before.
         """
         package = load_package(folder)
         name = package.manifest.name
-        if name in self.folders():
+        if (self.added / name).exists():
             raise ModelError(
-                f"model '{name}': expected a new name, got one that there is; remove that, or rename this one"
+                f"model '{name}': expected a new name, got one that was added before; remove that first "
+                f"(`reconstream models remove {name}`)"
             )
         self.added.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=".adding-", dir=self.added))
@@ -93,6 +98,6 @@ class ModelStore:
             added = [n for n, path in self.folders().items() if path.parent == self.added]
             raise ModelError(
                 f"model '{name}': expected one that was added ({', '.join(added) or 'none'}), got "
-                f"{'one that came with reconstream' if folder else 'an unknown name'}"
+                f"{'one that came with reconstream' if folder else 'an unknown name'}; name one of those"
             )
         shutil.rmtree(folder)

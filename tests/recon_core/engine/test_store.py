@@ -49,6 +49,18 @@ def test_adding_copies_the_verified_package_and_removing_deletes_it(
     assert original.folder.exists()
 
 
+def test_an_added_package_takes_the_place_of_a_shipped_one_until_it_is_removed(
+    store: ModelStore, tmp_path: Path
+) -> None:
+    shipped = tiny_package(store.shipped / "tiny")
+    adapted = tiny_package(tmp_path / "adapted", seed=1, version="1+site")
+    assert store.add(adapted.folder).hash == store.load("tiny").hash == adapted.hash
+    with pytest.raises(ModelError, match="models remove tiny"):
+        store.add(adapted.folder)
+    store.remove("tiny")
+    assert store.load("tiny").hash == shipped.hash
+
+
 def test_a_damaged_package_is_not_added(store: ModelStore, tmp_path: Path) -> None:
     folder = tiny_package(tmp_path / "tiny").folder
     (folder / MANIFEST).write_text((folder / MANIFEST).read_text().replace("MIT", "GPL"))
