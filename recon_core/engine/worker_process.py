@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import shutil
+import signal
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -114,9 +115,12 @@ class _Child:
             number = next(self._numbers)
             self._asked[number] = answer
             is_known = package.hash in self._known
-            self._known.add(package.hash)
-            with suppress(OSError):  # it has died, and `_listen` says so to all
+            try:
                 self._connection.send(_Call(number, package.hash if is_known else package, arguments))
+                self._known.add(package.hash)
+            except (OSError, RuntimeError) as error:  # it has died; no shared memory or open files are left
+                del self._asked[number]
+                answer.set_result(f"the arrays did not reach the engine's process: {error}")
         return answer
 
     def end(self, reason: str) -> None:
@@ -129,10 +133,11 @@ class _Child:
 
     def _listen(self) -> None:
         try:
-            while True:
-                number, outcome = self._connection.recv()
-                self._asked.pop(number).set_result(outcome)
-        except (EOFError, OSError, KeyError):
+            with suppress(EOFError, OSError, KeyError):
+                while True:
+                    number, outcome = self._connection.recv()
+                    self._asked.pop(number).set_result(outcome)
+        finally:  # whatever it was, nobody listens to that process any more
             self._process.join(timeout=1)
             self.end(f"the engine's process ended in the middle (exit code {self._process.exitcode})")
 
@@ -142,6 +147,8 @@ def _free_bytes() -> float:
 
 
 def _serve(connection: Any, settings: Settings) -> None:
+    # Ctrl-C reaches every process of a terminal. The server lets scans end that need this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker = Worker(settings)
     packages: dict[str, ModelPackage] = {}
     answering = threading.Lock()
@@ -155,6 +162,8 @@ def _serve(connection: Any, settings: Settings) -> None:
             outcome: Outcome = (images, [replace(one, images=nothing) for one in passes])
         except EngineError as error:
             outcome = error.reason
+        except RuntimeError as error:  # of torch: no memory is left for all images together
+            outcome = f"{type(error).__name__}: {error}"
         with answering:
             connection.send((call.number, outcome))
 

@@ -83,6 +83,31 @@ def test_a_process_that_stands_still_ends_the_call_at_the_time_limit(engine: Eng
     assert len(engine.reconstruct("tiny", slices(1)).image) == 1
 
 
+def test_an_interrupt_from_the_terminal_is_left_to_the_server(engine: Engine) -> None:
+    expected = engine.reconstruct("tiny", slices(1)).image
+    child = engine._worker._child
+    os.kill(pid(engine), signal.SIGINT)
+    assert torch.equal(engine.reconstruct("tiny", slices(1)).image, expected)
+    assert engine._worker._child is child
+
+
+def test_arrays_that_cannot_be_sent_are_an_error_and_the_next_call_is_served(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.warm_up("tiny", (24, 20))
+    child = engine._worker._child
+    child._known.clear()
+
+    def refuse(_: object) -> None:
+        raise RuntimeError("unable to open shared memory object")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(child._connection, "send", refuse)
+        with pytest.raises(EngineError, match=r"did not reach .* unable to open shared memory"):
+            engine.reconstruct("tiny", slices(1))
+    assert len(engine.reconstruct("tiny", slices(1), timeout_s=20).image) == 1
+
+
 def test_closing_ends_the_process_and_the_calls_that_wait(store: ModelStore) -> None:
     engine = Engine(store=store, own_process=True)
     engine.warm_up("tiny", (24, 20))
