@@ -156,6 +156,7 @@ def test_torch_says_that_memory_ran_out_in_words_we_know() -> None:
     with pytest.raises(RuntimeError) as full:
         torch.empty(1 << 46)
     assert is_out_of_memory(full.value)
+    assert is_out_of_memory(RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"))
     assert not is_out_of_memory(RuntimeError("size mismatch"))
 
 
