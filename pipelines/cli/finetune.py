@@ -74,4 +74,4 @@ def finetune(
     text = json.encode(tuning).decode()
     run = chosen_run(out, text, text, resume, precision, devices, workers)
     site = TrainingData(name=sources[0].name, terms=sources[0].terms, licence=sources[0].licence)
-    print_trained([finetune(package, slices, site, tuning, run)], "before", as_json)
+    print_trained(finetune(package, slices, site, tuning, run), "before", as_json)

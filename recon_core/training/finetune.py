@@ -15,7 +15,7 @@ from recon_core.training.loop import fit
 from recon_core.training.losses import Loss
 from recon_core.training.packaging import seen_ranges, terms_of
 from recon_core.training.recipe import Stage
-from recon_core.training.run import Run, device_name
+from recon_core.training.run import Run, device_name, is_first_process
 from recon_core.training.sampling import Part, Pattern, Sampling
 from recon_core.training.simulation import Simulation
 from recon_core.training.slices import Slice
@@ -42,13 +42,13 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
 
 def finetune(
     package: ModelPackage, slices: Sequence[Slice], data: TrainingData, tuning: Tuning, run: Run
-) -> Trained:
+) -> list[Trained]:
     """Adapt a package's network to the slices of one anatomy, and write it as a package of its own.
 
     An anatomy that a network with a switch does not have is added, and its parameters alone are trained: what
     the network does of others stays as it is. Otherwise all parameters are trained, and the new package
     states no other anatomy than this one. "before" in the scores is the package's network, of one with a
-    switch the anatomy of it that does best.
+    switch the anatomy of it that does best. Of several processes, the first alone returns the package.
 
     Raises ModelError, and writes nothing, where the mean of any metric over the held-out slices is worse than
     before. Raises InputError for slices of several anatomies, or too few of them.
@@ -88,6 +88,8 @@ def finetune(
         n_steps=max(1, len(training) // tuning.batch_size),
         run=run,
     )
+    if not is_first_process():
+        return []
     judgement = table(network, shown)
     for source, scores in judgement.items():
         for metric, methods in scores.items():
@@ -113,7 +115,7 @@ def finetune(
             data=new_data,
         ),
     )
-    return Trained(write_package(run.out, network, adapted), judgement)
+    return [Trained(write_package(run.out, network, adapted), judgement)]
 
 
 def _examples(

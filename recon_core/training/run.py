@@ -1,5 +1,6 @@
 """Where and how a training runs."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,6 +30,11 @@ class Run:
     def folder(self) -> Path:
         """Of checkpoints and TensorBoard's records, beside the package."""
         return self.out.with_name(f"{self.out.name}.training")
+
+
+def is_first_process() -> bool:
+    """Of those on several devices, which Lightning starts, telling each its rank in this variable."""
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0
 
 
 def device_name() -> str:

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from recon_core.training.learning import Learning
 from recon_core.training.loop import fit
 from recon_core.training.packaging import known_anatomies, package_name, trained_manifest, training_data
 from recon_core.training.recipe import Stage, TrainingRecipe
-from recon_core.training.run import Run, device_name
+from recon_core.training.run import Run, device_name, is_first_process
 from recon_core.training.sampling import Part
 from recon_core.training.slices import Slice
 from recon_core.training.split import split_slices
@@ -67,9 +66,9 @@ def train(recipe: TrainingRecipe, slices: Sequence[Slice], run: Run) -> list[Tra
         network, minutes = _learn(recipe, stage, finished, training, held_out, run)
         weights = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
         finished[stage.name] = _Finished(weights, minutes)
-        if _is_first_process():
+        if is_first_process():
             save_file(weights, file, {"minutes": str(minutes)})
-    if not _is_first_process():
+    if not is_first_process():
         return []
     total = sum(stage.minutes for stage in finished.values())
     return [
@@ -84,7 +83,7 @@ def prepare(run: Run) -> None:
         raise InputError(
             f"{run.out}: expected a new path for the model package, got one that exists; move it"
         )
-    if not _is_first_process():
+    if not is_first_process():
         return
     kept = run.folder / RECIPE
     if run.folder.exists() and not run.resume:
@@ -185,8 +184,3 @@ def _read(file: Path) -> _Finished:
     with safe_open(file, "pt") as opened:
         weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         return _Finished(weights, float(opened.metadata()["minutes"]))
-
-
-def _is_first_process() -> bool:
-    """Of those on several devices, which Lightning starts, telling each its rank in this variable."""
-    return int(os.environ.get("LOCAL_RANK", 0)) == 0

@@ -42,7 +42,7 @@ TUNING = Tuning(learning_rate=3e-3, epochs=10, batch_size=2)
 
 
 def test_a_tuned_network_is_better_and_says_what_it_comes_from(plain: ModelPackage, tmp_path: Path) -> None:
-    result = finetune(plain, site_slices(), DATA, TUNING, tiny_run(tmp_path))
+    (result,) = finetune(plain, site_slices(), DATA, TUNING, tiny_run(tmp_path))
     scores = result.judgement["hospital"]
     assert scores["nmse"]["model"] < scores["nmse"]["before"]
     assert scores["psnr"]["model"] > scores["psnr"]["before"]
@@ -62,7 +62,8 @@ def test_one_that_became_worse_is_not_written(plain: ModelPackage, tmp_path: Pat
 
 
 def test_a_new_anatomy_leaves_what_the_network_does_of_others(switched: ModelPackage, tmp_path: Path) -> None:
-    tuned = finetune(switched, site_slices("spine"), DATA, TUNING, tiny_run(tmp_path)).package
+    (result,) = finetune(switched, site_slices("spine"), DATA, TUNING, tiny_run(tmp_path))
+    tuned = result.package
     assert tuned.manifest.config["anatomies"] == ["brain", "spine"]
     assert tuned.manifest.ranges.anatomies == ("brain", "spine")
     before, after = switched.network().state_dict(), tuned.network().state_dict()
@@ -71,8 +72,16 @@ def test_a_new_anatomy_leaves_what_the_network_does_of_others(switched: ModelPac
 
 
 def test_a_tuned_network_states_no_anatomy_it_was_not_tuned_on(plain: ModelPackage, tmp_path: Path) -> None:
-    tuned = finetune(plain, site_slices("spine"), DATA, TUNING, tiny_run(tmp_path)).package
-    assert tuned.manifest.ranges.anatomies == ("spine",)
+    (tuned,) = finetune(plain, site_slices("spine"), DATA, TUNING, tiny_run(tmp_path))
+    assert tuned.package.manifest.ranges.anatomies == ("spine",)
+
+
+def test_of_several_processes_the_first_alone_judges_and_writes(
+    plain: ModelPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert finetune(plain, site_slices(), DATA, Tuning(epochs=1), tiny_run(tmp_path)) == []
+    assert not (tmp_path / "package").exists()
 
 
 def test_slices_of_two_anatomies_are_refused(plain: ModelPackage, tmp_path: Path) -> None:
