@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from recon_core.fourier import fft
-from recon_core.nets.architecture import Architecture
+from recon_core.nets.architecture import Architecture, Count, Weight
 from recon_core.nets.consistency import Measured, data_consistency
 from recon_core.nets.features import channels_last, to_channels, to_image
 from recon_core.nets.multiscale import TwoScales
@@ -21,15 +21,15 @@ LEAST_LEVEL, LARGEST_LEVEL = 1e-4, 1.0
 class Unrolled(Architecture, frozen=True):
     """Configuration of an `UnrolledNetwork`."""
 
-    n_cascades: int = 3
-    widths: tuple[int, int] = (48, 80)
+    n_cascades: Count = 3
+    widths: tuple[Count, Count] = (48, 80)
     """Features of each network on a half and on a quarter of the grid."""
-    consistency_iterations: int = 5
+    consistency_iterations: Count = 5
     """Of conjugate gradients, after each network but the last."""
-    wavelet_iterations: int = 50
-    wavelet_regularisation: float = 0.002
+    wavelet_iterations: Count = 50
+    wavelet_regularisation: Weight = 0.002
     """Of `recon_core.sense.wavelet_sense`, where it begins."""
-    linear_iterations: int = 12
+    linear_iterations: Count = 12
     """Of the conjugate-gradient SENSE image that the networks see beside it."""
 
     def build(self) -> torch.nn.Module:

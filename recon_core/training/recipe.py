@@ -10,6 +10,7 @@ import msgspec
 
 from recon_core.engine.manifest import Interval, Precision
 from recon_core.errors import RecipeError
+from recon_core.nets.architecture import Count, Weight
 from recon_core.training.losses import Loss
 from recon_core.training.sampling import Sampling
 from recon_core.training.simulation import Simulation
@@ -53,15 +54,15 @@ class Stage(_Record, frozen=True, kw_only=True):
     trains: Literal["all", "shared", "specific", "subnetwork"] = "all"
     """Which parameters may change: all, where an anatomy's own step on its own batches only; those that all
     anatomies share; those of single anatomies; or the sub-network at `depth`."""
-    depth: int | None = None
+    depth: Count | None = None
     """Of a cascade that is trained one sub-network after the other: how many there are in this stage. Without
     `trains = "subnetwork"` the whole cascade up to there is trained, end to end."""
     teachers: dict[str, str] = {}
     """Anatomy to the earlier stage that it is taught by, for `loss.attention`."""
     loss: Loss = Loss(mae=1.0)
-    learning_rate: float = 1e-3
+    learning_rate: Weight = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.0
+    weight_decay: Weight = 0.0
     """Of Adam: added to the gradient."""
     schedule: Literal["constant", "cosine"] = "constant"
     """`cosine`: the learning rate falls to zero over the epochs."""
@@ -71,9 +72,9 @@ class Stage(_Record, frozen=True, kw_only=True):
     """Norm to which longer gradients are cut."""
     averaging: float | None = None
     """Decay per step of the running mean of the weights, which is what the stage ends with; none without."""
-    batch_size: int = 4
-    epochs: int = 1
-    steps_per_epoch: int | None = None
+    batch_size: Count = 4
+    epochs: Count = 1
+    steps_per_epoch: Count | None = None
     """Batches of an epoch; as many as show every slice once on average, unless told."""
     max_minutes: float | None = None
     """End after this time, whatever is left."""
@@ -98,7 +99,7 @@ class TrainingRecipe(_Record, frozen=True, kw_only=True, rename={"sources": "sou
     precision: tuple[Precision, ...] = ("float32",)
     """What the networks that are shipped may compute in."""
     widened: Widened = Widened()
-    n_judged: int = 16
+    n_judged: Count = 16
     """Held-out slices of each source that the result is judged by."""
     stages: tuple[Stage, ...]
 

@@ -8,6 +8,7 @@ import torch
 
 from recon_core import masks
 from recon_core.errors import RecipeError
+from recon_core.nets.architecture import Count
 from recon_core.training.draws import Draws
 
 Pattern = Literal["random_lines", "gaussian_lines", "equispaced_lines", "poisson_disc", "radial", "spiral"]
@@ -26,13 +27,13 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     accelerations: tuple[float, ...] = (2, 3, 4, 5, 6, 8, 10)
     """True ones, calibration counted, but for equispaced lines, whose spacing it is. Less of a small matrix
     where there would be no lines left to calibrate from."""
-    calibration: tuple[int, ...] = (16, 20, 24, 32)
+    calibration: tuple[Count, ...] = (16, 20, 24, 32)
     """Central lines (points across, of a Poisson disc); fewer where the acceleration leaves no room."""
-    n_patterns: int = 100
+    n_patterns: Count = 100
     """Training patterns of each matrix, and as many others for testing."""
 
     def __post_init__(self) -> None:
-        if not (self.patterns and self.accelerations and self.calibration and self.n_patterns > 0):
+        if not (self.patterns and self.accelerations and self.calibration):
             raise ValueError("sampling: expected patterns, accelerations and calibration sizes, got none")
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from recon_core.errors import InputError
+from recon_core.nets.architecture import Count
 from recon_core.training.slices import Kind, Slice
 
 RawReader = Callable[[Path], Iterable[Slice]]
@@ -44,7 +45,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `slice` makes every slice one, as is right for natural images."""
     slice_axis: int | None = None
     """Of arrays with three axes; the first of numpy's, the last of NIfTI's, unless told."""
-    every: int = 1
+    every: Count = 1
     """Take every so manieth slice."""
 
 

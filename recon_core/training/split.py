@@ -1,6 +1,7 @@
 """Which slices are learnt from, and which are held out to judge by."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
@@ -12,7 +13,7 @@ from recon_core.training.slices import Slice
 class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of each source, a share of its subjects; of a source with one subject, a block of its slices."""
 
-    held_out: float = 0.2
+    held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.2
     """Share held out."""
     fold: int = 0
     """Which of the 1 / `held_out` shares is it."""

@@ -62,6 +62,12 @@ def test_mapn_starts_from_every_convolution_of_maon() -> None:
         (("epochs = 3", "loss = { mae = 1, attention = 1 }"), "teacher"),
         (("epochs = 3", 'trains = "subnetwork"'), "depth"),
         (("epochs = 3", "loss = { weights = 1 }"), "weight of mae"),
+        (("epochs = 3", "epochs = 0"), r"stage\[0\]\.epochs"),
+        (("batch_size = 2", "batch_size = 0"), "batch_size"),
+        (("learning_rate = 0.01", "learning_rate = -1.0"), "learning_rate"),
+        (("n_judged = 1", "n_judged = 0"), "n_judged"),
+        (("calibration = [4]", "calibration = [4]\nn_patterns = 0"), "n_patterns"),
+        (("[simulation]", "[split]\nheld_out = 0.0\n\n[simulation]"), "held_out"),
     ],
 )
 def test_what_is_wrong_is_said(change: tuple[str, str], message: str) -> None:
