@@ -151,7 +151,7 @@ class Inference:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: torch has a type for its own on a GPU, words for a CPU's; CUDA's libraries too."""
+    """Whether memory ran out: torch has a type for its own on a GPU, words for a CPU's and for libraries."""
     words = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(w in str(error) for w in words)
 
