@@ -6,7 +6,7 @@ from recon_core.engine.gate import Measured, covering
 from recon_core.engine.manifest import Manifest, Ranges, Terms, Training, TrainingData
 from recon_core.training.evaluation import Table
 from recon_core.training.examples import Examples
-from recon_core.training.recipe import Stage, TrainingRecipe, Widened
+from recon_core.training.recipe import Gate, Stage, TrainingRecipe
 
 N_SEEN = 64
 """Training batches that the ranges are measured on."""
@@ -31,14 +31,14 @@ def trained_manifest(
         precision=recipe.precision,
         licence=recipe.licence,
         terms=terms_of(training.data),
-        ranges=widened(
+        ranges=gated(
             seen_ranges(
                 examples,
                 anatomies,
                 tuple(dict.fromkeys(s.contrast for s in recipe.sources if s.anatomy in anatomies)),
                 tuple(dict.fromkeys(recipe.sampling.patterns)),
             ),
-            recipe.widened,
+            recipe.gate,
         ),
         metrics=judgement,
         training=training,
@@ -68,14 +68,16 @@ def seen_ranges(
     return covering(measured, anatomies=anatomies, contrasts=contrasts, masks=masks)
 
 
-def widened(ranges: Ranges, beyond: Widened) -> Ranges:
-    """The ranges, each as wide as what was seen and what is let through beyond it."""
-    changes = {}
-    for name, interval in msgspec.structs.asdict(beyond).items():
+def gated(ranges: Ranges, gate: Gate) -> Ranges:
+    """The ranges that were seen, but for what the recipe says of the gate."""
+    changes = msgspec.structs.asdict(gate)
+    masks = changes.pop("masks") or ranges.masks
+    wider = {}
+    for name, interval in changes.items():
         if interval is not None:
             low, high = getattr(ranges, name)
-            changes[name] = (min(low, interval[0]), max(high, interval[1]))
-    return msgspec.structs.replace(ranges, **changes)
+            wider[name] = (min(low, interval[0]), max(high, interval[1]))
+    return msgspec.structs.replace(ranges, masks=masks, **wider)
 
 
 def known_anatomies(recipe: TrainingRecipe, stage: Stage) -> tuple[str, ...]:

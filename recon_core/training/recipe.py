@@ -12,7 +12,7 @@ from recon_core.engine.manifest import Interval, Precision
 from recon_core.errors import RecipeError
 from recon_core.nets.architecture import Count, Weight
 from recon_core.training.losses import Loss
-from recon_core.training.sampling import Sampling
+from recon_core.training.sampling import Pattern, Sampling
 from recon_core.training.simulation import Simulation
 from recon_core.training.sources import Source
 from recon_core.training.split import Split
@@ -22,14 +22,19 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pass
 
 
-class Widened(_Record, frozen=True, kw_only=True):
-    """What the gate of a package lets through beyond what training saw; the recipe says in a comment why."""
+class Gate(_Record, frozen=True, kw_only=True):
+    """Where the gate of a package departs from what training saw; the recipe says in a comment why.
+
+    Intervals widen what was seen.
+    """
 
     acceleration: Interval | None = None
     matrix: tuple[int, int] | None = None
     n_coils: tuple[int, int] | None = None
     noise_level: Interval | None = None
     intensity: Interval | None = None
+    masks: tuple[Pattern, ...] | None = None
+    """In place of all that were trained with: others may have turned out no better than the fallback."""
 
 
 class Net(_Record, frozen=True, kw_only=True):
@@ -98,7 +103,7 @@ class TrainingRecipe(_Record, frozen=True, kw_only=True, rename={"sources": "sou
     sampling: Sampling = Sampling()
     precision: tuple[Precision, ...] = ("float32",)
     """What the networks that are shipped may compute in."""
-    widened: Widened = Widened()
+    gate: Gate = Gate()
     n_judged: Count = 16
     """Held-out slices of each source that the result is judged by."""
     stages: tuple[Stage, ...]
