@@ -1,6 +1,6 @@
 """A network's image, or a classical one that says that it is."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -23,7 +23,10 @@ from recon_core.lattice import regular_acceleration
 from recon_core.nets.registry import ARCHITECTURES
 
 _N_FAILURES = 2
-"""In a row, after which the network is not asked again in a scan: a stuck one costs `timeout_s` a slice."""
+"""In a row, after which the network is not asked again in a scan: a stuck one costs `timeout_s` a time."""
+_TOGETHER = 8
+"""Slices that the engine is asked for at a time. Hundreds of a volume take minutes on a CPU: so sessions take
+turns, and the time limit tells a stuck network from one with much to do."""
 _OBJECT = 0.05
 """Share of a volume's largest magnitude that a slice with an object reaches."""
 
@@ -49,7 +52,7 @@ class NetworkReconstruction(Gadget, frozen=True):
     contrast: str = ""
     """As the package calls it; not checked if not given."""
     timeout_s: float = 60.0
-    """What one image may take, waiting for other sessions included."""
+    """What up to eight slices may take, waiting for other sessions included."""
     fallback_iterations: int = 50
     """Of the fallback, `WaveletSense.n_iterations`."""
     fallback_regularisation: float = 0.002
@@ -87,8 +90,8 @@ class NetworkReconstruction(Gadget, frozen=True):
     ) -> ImageSeries:
         if context.engine is None:
             raise InputError(f"model '{self.model}': expected an engine to run it, got none")
-        manifest = context.engine.package(self.model).manifest
-        anatomy = self._anatomy(context, manifest)
+        package = context.engine.package(self.model)
+        anatomy, contrast = self._anatomy(context, package.manifest), self.contrast or None
         axis = sliced_axis(kspace)
         slices = slices_of(kspace, axis)
         image = slices.zero_filled()
@@ -96,7 +99,7 @@ class NetworkReconstruction(Gadget, frozen=True):
         which = torch.nonzero(~(peaks < _OBJECT * peaks.max())).flatten().tolist()  # all, where there is NaN
         singles = single_slices(slices)
         slices = joined([singles[i] for i in which])
-        width = ARCHITECTURES[manifest.architecture].spirit_kernel_width
+        width = ARCHITECTURES[package.manifest.architecture].spirit_kernel_width
         if width and slices.coil_maps is not None:
             kernel = kernels.get(
                 kspace,
@@ -106,18 +109,25 @@ class NetworkReconstruction(Gadget, frozen=True):
                 which,
             )
             slices = replace(slices, spirit_kernel=kernel)
-        result = context.engine.reconstruct(
-            self.model,
-            slices,
-            anatomy=anatomy,
-            contrast=self.contrast or None,
-            priority=context.priority,
-            timeout_s=self.timeout_s,
-        )
-        image[which] = result.image
-        series = reconstructed(kspace, image.movedim(0, axis)[None], f"network {result.model}")
+        # All of them first: a slice at the end that is refused should not cost the time of those before.
+        if reasons := context.engine.check(self.model, slices, anatomy=anatomy, contrast=contrast):
+            raise OutOfRange(package.id, "; ".join(reasons))
+        singles = single_slices(slices)
+        results = [
+            context.engine.reconstruct(
+                self.model,
+                joined(singles[i : i + _TOGETHER]),
+                anatomy=anatomy,
+                contrast=contrast,
+                priority=context.priority,
+                timeout_s=self.timeout_s,
+            )
+            for i in range(0, len(singles), _TOGETHER)
+        ]
+        image[which] = torch.cat([result.image for result in results])
+        series = reconstructed(kspace, image.movedim(0, axis)[None], f"network {package.id}")
         # The network's k-space is full: there is nothing left to complete.
-        return replace(series, acquired=None, meta={**series.meta, **_provenance(result)})
+        return replace(series, acquired=None, meta={**series.meta, **_provenance(results)})
 
     def _anatomy(self, context: Context, manifest: Manifest) -> str | None:
         anatomy = self.anatomy or anatomy_of(context.header)
@@ -153,13 +163,14 @@ def _with_maps(kspace: KSpace, known: PerSlice[torch.Tensor]) -> CalibratedKSpac
     return with_coil_maps(kspace, CoilMaps(), known)
 
 
-def _provenance(result: Reconstructed) -> dict[str, str | list[str]]:
+def _provenance(results: Sequence[Reconstructed]) -> dict[str, str | list[str]]:
     """The meta of a network's image. `Unchecked` is what its package's ranges could not be held against."""
+    result = results[0]
     unchecked = {f"{PROVENANCE}Unchecked": list(result.unchecked)} if result.unchecked else {}
     return {
         f"{PROVENANCE}Model": result.model,
         f"{PROVENANCE}ModelHash": result.hash,
-        f"{PROVENANCE}Precision": result.precision,
+        f"{PROVENANCE}Precision": ", ".join(dict.fromkeys(one.precision for one in results)),
         FALLBACK: "false",
         **unchecked,
     }

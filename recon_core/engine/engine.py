@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import perf_counter
 from types import TracebackType
 from typing import Self
@@ -114,15 +114,15 @@ class Engine:
         *,
         anatomy: str | None = None,
         contrast: str | None = None,
-        acceleration: float | None = None,
     ) -> list[str]:
         """Why the model does not apply to the slices, in words; none when it does.
 
-        What is None is not checked; the acceleration is then measured. Raises ModelError and InputError.
+        What is None is not checked. Raises ModelError, InputError, and EngineError for values that are not
+        finite.
         """
         package = self.package(model)
         _require_fitting(undersampled)
-        measured = _measured(undersampled.normalised()[0], acceleration)
+        measured = _measured(package, undersampled.normalised()[0])
         return outside(package.manifest.ranges, measured, anatomy, contrast)
 
     def reconstruct(
@@ -132,7 +132,6 @@ class Engine:
         *,
         anatomy: str | None = None,
         contrast: str | None = None,
-        acceleration: float | None = None,
         priority: Priority = Priority.INLINE,
         timeout_s: float = 120.0,
         allow_out_of_range: bool = False,
@@ -145,9 +144,7 @@ class Engine:
         package = self.package(model)
         _require_fitting(undersampled)
         normalised, scale = undersampled.normalised()
-        measured = _measured(normalised, acceleration)
-        if not all(map(math.isfinite, (*measured.intensity, *(measured.noise_level or ())))):
-            raise EngineError(package.id, "k-space, coil maps or noise hold values that are not finite")
+        measured = _measured(package, normalised)
         reasons = outside(package.manifest.ranges, measured, anatomy, contrast)
         if reasons and not allow_out_of_range:
             raise OutOfRange(package.id, "; ".join(reasons))
@@ -205,9 +202,11 @@ class Engine:
         )
 
 
-def _measured(normalised: Undersampled, acceleration: float | None) -> Measured:
+def _measured(package: ModelPackage, normalised: Undersampled) -> Measured:
     measured = Measured.of(normalised)
-    return measured if acceleration is None else replace(measured, acceleration=(acceleration, acceleration))
+    if not all(map(math.isfinite, (*measured.intensity, *(measured.noise_level or ())))):
+        raise EngineError(package.id, "k-space, coil maps or noise hold values that are not finite")
+    return measured
 
 
 def _require_fitting(undersampled: Undersampled) -> None:

@@ -174,6 +174,30 @@ def test_partitions_without_an_object_do_not_keep_a_volume_from_the_network(
     assert image.data[..., :4].max() < 0.05 * image.data.max()
 
 
+def test_a_volume_is_asked_for_a_few_slices_at_a_time_after_all_have_passed_the_gate(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that its time limit does not depend on its size, and no session has to wait for all of it."""
+    network_package(tmp_path, "d5c5", noise_level=(0, 10))
+    asked: list[int] = []
+    reconstruct = Engine.reconstruct
+
+    def counted(self: Engine, model: str, undersampled: Undersampled, **settings: Any) -> Any:
+        asked.append(len(undersampled))
+        return reconstruct(self, model, undersampled, **settings)
+
+    monkeypatch.setattr(Engine, "reconstruct", counted)
+    scan, _ = volume(np.random.default_rng(0).random((15, 18)) < 0.5)
+    (image,) = images_of(engine, scan, "cartesian_universal", anatomy="brain")
+    assert image.meta[FALLBACK] == "false"
+    assert asked == [8, 8, 5]
+
+    asked.clear()
+    (image,) = images_of(engine, scan, "cartesian_universal", anatomy="foot")
+    assert "anatomy 'foot' is none of brain, knee" in note_of(image)
+    assert asked == []
+
+
 def volume_kspace(sampled: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """(kz, ky, kx), of odd and unequal sizes."""
     rng = np.random.default_rng(1)

@@ -146,13 +146,13 @@ def test_inline_overtakes_a_replay_between_its_slices(
 def test_what_the_model_was_not_trained_on_is_refused_unless_allowed(engine: Engine) -> None:
     batch = slices(1)
     assert engine.check("tiny", batch, anatomy="brain", contrast="T1") == []
-    reasons = engine.check("tiny", batch, anatomy="knee", acceleration=30)
-    assert reasons == ["anatomy 'knee' is none of brain", "acceleration 30 is outside 1.5 to 4"]
+    reasons = engine.check("tiny", batch, anatomy="knee", contrast="CT")
+    assert reasons == ["anatomy 'knee' is none of brain", "contrast 'CT' is none of T1, T2"]
     with pytest.raises(OutOfRange) as refused:
-        engine.reconstruct("tiny", batch, anatomy="knee", acceleration=30)
+        engine.reconstruct("tiny", batch, anatomy="knee", contrast="CT")
     assert refused.value.reason == "; ".join(reasons)
     assert str(refused.value) == f"model 'tiny@1': {refused.value.reason}"
-    allowed = engine.reconstruct("tiny", batch, anatomy="knee", acceleration=30, allow_out_of_range=True)
+    allowed = engine.reconstruct("tiny", batch, anatomy="knee", contrast="CT", allow_out_of_range=True)
     assert torch.isfinite(torch.view_as_real(allowed.image)).all()
 
 
