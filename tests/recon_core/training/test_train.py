@@ -53,10 +53,9 @@ def test_another_seed_gives_other_weights(tmp_path: Path, uninterrupted: Weights
     assert changed(trained(tmp_path, head=HEAD.replace("seed = 3", "seed = 4")), uninterrupted)
 
 
-@pytest.mark.parametrize("n_workers", [0, 1])
-def test_a_resumed_training_ends_with_the_weights_of_one_that_was_not_interrupted(
-    tmp_path: Path, uninterrupted: Weights, monkeypatch: pytest.MonkeyPatch, n_workers: int
-) -> None:
+def interrupt(folder: Path, monkeypatch: pytest.MonkeyPatch, stages: str = STAGE) -> None:
+    """Train, up to the last epoch."""
+
     def breaks(learning: Learning) -> None:
         if learning.current_epoch == 2:
             raise OSError("power cut")
@@ -64,11 +63,31 @@ def test_a_resumed_training_ends_with_the_weights_of_one_that_was_not_interrupte
     with monkeypatch.context() as patched:
         patched.setattr(Learning, "on_train_epoch_start", breaks, raising=False)
         with pytest.raises(OSError, match="power cut"):
-            trained(tmp_path)
+            trained(folder, stages)
+
+
+@pytest.mark.parametrize("n_workers", [0, 1])
+def test_a_resumed_training_ends_with_the_weights_of_one_that_was_not_interrupted(
+    tmp_path: Path, uninterrupted: Weights, monkeypatch: pytest.MonkeyPatch, n_workers: int
+) -> None:
+    interrupt(tmp_path, monkeypatch)
     with pytest.raises(InputError, match="--resume"):
         trained(tmp_path)
     train(tiny_recipe(), tiny_slices(), tiny_run(tmp_path, resume=True, n_workers=n_workers))
     assert equal(load_file(tmp_path / "package.training" / "only" / "weights.safetensors"), uninterrupted)
+
+
+def test_running_means_of_weights_and_falling_rates_go_on_where_they_were_interrupted(
+    tmp_path: Path, uninterrupted: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = STAGE + 'averaging = 0.8\nschedule = "cosine"\nwarm_up_steps = 2\nlargest_gradient = 1.0\n'
+    whole = trained(tmp_path / "whole", stages)
+    assert changed(whole, uninterrupted) == set(whole)
+    resumed = tmp_path / "resumed"
+    resumed.mkdir()
+    interrupt(resumed, monkeypatch, stages)
+    train(tiny_recipe(stages), tiny_slices(), tiny_run(resumed, resume=True))
+    assert equal(load_file(resumed / "package.training" / "only" / "weights.safetensors"), whole)
 
 
 def test_the_package_states_data_terms_ranges_and_scores(tmp_path: Path) -> None:
