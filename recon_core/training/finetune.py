@@ -162,7 +162,7 @@ def _require_no_worse(judgement: Table, package: ModelPackage) -> None:
         if not sign * after >= sign * before:
             raise ModelError(
                 f"fine-tuning of {package.id}: expected held-out slices no worse than before, got {metric} "
-                f"{after:.4g} after {before:.4g}; no package was written: give more scans, or stay with the "
+                f"{after:.6g} after {before:.6g}; no package was written: give more scans, or stay with the "
                 "package as it is"
             )
 

@@ -61,7 +61,7 @@ def test_train_then_finetune(
     assert out.splitlines()[-1] == "tiny@1, permissive: first"
     assert load_package(desk / "first").manifest.training.command.startswith("reconstream train tiny.toml")
 
-    options = ("--data", "images", "--out", "second", "--epochs", "3", "--learning-rate", "1e-3", "--json")
+    options = ("--data", "images", "--out", "second", "--epochs", "8", "--learning-rate", "5e-3", "--json")
     assert command(monkeypatch, "finetune", "first", *options) == 0
     (result,) = json.loads(capsys.readouterr().out)
     scores = result["held_out"]["images"]
