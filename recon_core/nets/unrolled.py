@@ -11,8 +11,8 @@ from recon_core.nets.features import channels_last, to_channels, to_image
 from recon_core.nets.multiscale import TwoScales
 from recon_core.nets.switched import SwitchedNetwork
 from recon_core.nets.undersampled import Undersampled
+from recon_core.nets.wavelet_images import wavelet_images
 from recon_core.noise_level import estimated_noise_std
-from recon_core.sense import wavelet_sense
 
 LEAST_LEVEL, LARGEST_LEVEL = 1e-4, 1.0
 """Noise and residuals are taken to be between these, relative to the image."""
@@ -62,22 +62,20 @@ class UnrolledNetwork(SwitchedNetwork):
 
     def forward(self, undersampled: Undersampled, anatomy: str | None = None) -> torch.Tensor:
         """`(slice, y, x)` complex images of normalised slices."""
-        return self.images(undersampled)[-1]
-
-    def images(self, undersampled: Undersampled) -> list[torch.Tensor]:
-        """The image after each cascade."""
         measured = Measured(undersampled)
         with torch.no_grad(), torch.autocast(undersampled.kspace.device.type, enabled=False):
-            image = _wavelet_images(undersampled, self.config)
+            image = wavelet_images(
+                undersampled,
+                n_iterations=self.config.wavelet_iterations,
+                regularisation=self.config.wavelet_regularisation,
+            )
             linear, levels = self._linear_images(undersampled, measured, image)
         beside = to_channels(linear)
-        images = []
         for number, network in enumerate(self.networks):
             refined = image + to_image(network(torch.cat([to_channels(image), beside], dim=1), levels))
             weight = self._weight(number, levels)
             image = data_consistency(refined, measured, weight, self.config.consistency_iterations)
-            images.append(image)
-        return images
+        return image
 
     def _linear_images(
         self, undersampled: Undersampled, measured: Measured, wavelet: torch.Tensor
@@ -108,27 +106,6 @@ class UnrolledNetwork(SwitchedNetwork):
         offset, noise, residual = self.weights[number]
         decades = noise * (levels[:, 0] - 0.3) + residual * (levels[:, 1] - 0.3)
         return torch.exp(-offset - 4.6 * decades)[:, None, None]
-
-
-def _wavelet_images(undersampled: Undersampled, config: Unrolled) -> torch.Tensor:
-    """`(slice, y, x)`; slice by slice, whose maps and thresholds differ."""
-    coil_maps = undersampled.coil_maps
-    if coil_maps is None:
-        coil_maps = torch.ones_like(undersampled.kspace)
-    return torch.cat(
-        [
-            wavelet_sense(
-                kspace[:, None],
-                maps[:, None],
-                sampled[None],
-                n_iterations=config.wavelet_iterations,
-                regularisation=config.wavelet_regularisation,
-            )
-            for kspace, maps, sampled in zip(
-                undersampled.kspace, coil_maps, undersampled.sampled, strict=True
-            )
-        ]
-    )
 
 
 def _residual(image: torch.Tensor, undersampled: Undersampled) -> torch.Tensor:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 
 from recon_core.metrics import nmse, psnr, ssim
-from recon_core.nets.undersampled import Undersampled, reconstruct
-from recon_core.sense import wavelet_sense
+from recon_core.nets.undersampled import reconstruct
+from recon_core.nets.wavelet_images import wavelet_images
 from recon_core.training.examples import Batch, Examples
 from recon_core.training.slices import Slice
 
@@ -20,14 +20,6 @@ def scores(image: torch.Tensor, target: torch.Tensor) -> Scores:
     """PSNR in dB, SSIM and NMSE of magnitudes, `(1, y, x)`; the peak is that of the slice."""
     image, target = image.detach().abs().cpu(), target.abs().cpu()
     return {"psnr": psnr(image, target), "ssim": ssim(image, target), "nmse": nmse(image, target)}
-
-
-def fallback_image(undersampled: Undersampled) -> torch.Tensor:
-    """`(1, y, x)`: wavelet SENSE as the recipes have it, what is reconstructed without a network."""
-    maps = undersampled.coil_maps
-    if maps is None:
-        maps = torch.ones_like(undersampled.kspace)
-    return wavelet_sense(undersampled.kspace[0][:, None], maps[0][:, None], undersampled.sampled)
 
 
 def judged(held_out: Sequence[Slice], examples: Examples, n_of_source: int) -> dict[str, list[Batch]]:
@@ -63,7 +55,7 @@ def table(
 @torch.no_grad()
 def _image(method: str, network: torch.nn.Module, batch: Batch, device: torch.device) -> torch.Tensor:
     if method == "fallback":
-        return fallback_image(batch.undersampled)
+        return wavelet_images(batch.undersampled)
     if method == "zero-filled":
         return batch.undersampled.zero_filled()
     moved = batch.to(device)

@@ -136,7 +136,7 @@ def loader(
         sampler=Steps(n_steps, rank, first_epoch),
         num_workers=n_workers,
         persistent_workers=n_workers > 0,
-        collate_fn=_as_it_is,  # type: ignore[arg-type]
+        collate_fn=as_it_is,  # type: ignore[arg-type]
     )
 
 
@@ -159,5 +159,6 @@ def _with_kernel(undersampled: Undersampled, width: int) -> Undersampled:
     return replace(undersampled, spirit_kernel=spirit_kernel(calibration, width)[None])
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def as_it_is(batch: Batch) -> Batch:
+    """What a data loader is to make of a batch that is one already."""
     return batch

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from recon_core.training.examples import Batch, Examples, loader
+from recon_core.training.examples import Batch, Examples, as_it_is, loader
 from recon_core.training.learning import Learning
 from recon_core.training.recipe import Stage
 from recon_core.training.run import Run
@@ -71,7 +71,7 @@ def fit(
         batches = loader(
             examples, n_steps, rank=trainer.global_rank, first_epoch=first_epoch, n_workers=run.n_workers
         )
-        held_out: DataLoader[Batch] = DataLoader(watched, batch_size=None, collate_fn=_as_it_is)  # type: ignore[arg-type]
+        held_out: DataLoader[Batch] = DataLoader(watched, batch_size=None, collate_fn=as_it_is)  # type: ignore[arg-type]
         resumed = str(last) if first_epoch else None
         trainer.fit(learning, batches, held_out, ckpt_path=resumed, weights_only=True)
     return (perf_counter() - began) / 60
@@ -123,7 +123,3 @@ def _algorithms_as_found() -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(modes[0], warn_only=modes[1])
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = benchmark, deterministic
-
-
-def _as_it_is(batch: Batch) -> Batch:
-    return batch

@@ -89,19 +89,22 @@ def test_a_network_that_gives_nan_gives_the_client_the_fallback(models: Path) ->
     assert "values that are not finite" in images[0].meta[NOTE]
 
 
+def pausing(is_first_here: threading.Event) -> Iterator[Any]:
+    """The scan, whose second image is not sent before the first one has come back."""
+    noise, first, *others = SCAN.items()
+    yield from (noise, first)
+    assert is_first_here.wait(30)
+    yield from others
+
+
 def test_an_engine_killed_in_the_middle_of_a_scan_gives_the_client_the_fallback(models: Path) -> None:
     network_package(models)
     is_first_here = threading.Event()
-
-    def items() -> Iterator[Any]:
-        noise, first, *others = SCAN.items()
-        yield from (noise, first)
-        assert is_first_here.wait(30)
-        yield from others
-
     with serving() as server:
         host, port = server.address
-        images = client.send(SCAN.header_xml, items(), "cartesian_cascade", host=host, port=port)
+        images = client.send(
+            SCAN.header_xml, pausing(is_first_here), "cartesian_cascade", host=host, port=port
+        )
         before = next(images)
         server._engine.close()
         is_first_here.set()
@@ -131,17 +134,12 @@ def test_warming_up_tells_of_models_that_are_not_there(
 def test_an_engine_process_killed_in_the_middle_costs_at_most_an_image(models: Path) -> None:
     network_package(models)
     is_first_here = threading.Event()
-
-    def items() -> Iterator[Any]:
-        noise, first, *others = SCAN.items()
-        yield from (noise, first)
-        assert is_first_here.wait(30)
-        yield from others
-
     with Server(port=0, engine_process=True) as server:
         expected = sent(server)
         host, port = server.address
-        images = client.send(SCAN.header_xml, items(), "cartesian_cascade", host=host, port=port)
+        images = client.send(
+            SCAN.header_xml, pausing(is_first_here), "cartesian_cascade", host=host, port=port
+        )
         first = next(images)
         (process,) = multiprocessing.active_children()
         process.kill()
