@@ -1,0 +1,1 @@
+"""Images that change with time: signals, motion, temporal bases, quantitative maps."""
