@@ -2,7 +2,7 @@
 
 import gzip
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +10,21 @@ import ismrmrd
 import numpy as np
 import numpy.typing as npt
 
+from gadgets.image_geometry import geometry_of_image
 from pipelines.outputs.writer import ImageWriter, pixels
-
-Vector = npt.NDArray[np.float64]
+from recon_core.image_geometry import ImageGeometry, is_same_place, stacked
 
 _LOGGER = logging.getLogger("reconstream")
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])  # MRD and DICOM count towards the patient's left and back
-_SAME_PLACE_MM = 1e-3
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """One image, and where it lies (LPS, mm)."""
+    """One image, and where it lies."""
 
     data: npt.NDArray[np.generic]
     """`(z, y, x)`."""
-    position: Vector
-    """Of the voxel n // 2 along each axis, which the centred FFT puts at the centre of the field of view."""
-    axes: Vector
-    """`(3, 3)`: the unit vectors of x, y and z in columns."""
-    voxel_mm: Vector
+    geometry: ImageGeometry
     slice: int
     time: tuple[int, ...]
     """What tells images at one place apart: the other counters, type and channel."""
@@ -61,83 +56,62 @@ class NiftiWriter(ImageWriter):
 
 
 def _frames(image: ismrmrd.Image) -> list[_Frame]:
-    shape_xyz = image.data.shape[:0:-1]
-    axes = np.stack([_vector(image.read_dir), _vector(image.phase_dir), _vector(image.slice_dir)], axis=1)
-    lengths = np.linalg.norm(axes, axis=0)
-    axes = axes / lengths if (lengths > 0).all() else np.eye(3)
-    fov_mm = _vector(image.field_of_view)
-    voxel_mm = np.where(fov_mm > 0, fov_mm / shape_xyz, 1.0)
     time = (image.repetition, image.phase, image.contrast, image.set, image.average, image.image_type)
     return [
-        _Frame(volume, _vector(image.position), axes, voxel_mm, image.slice, (*time, channel))
+        _Frame(volume, geometry_of_image(image), image.slice, (*time, channel))
         for channel, volume in enumerate(pixels(image))
     ]
-
-
-def _vector(values: Any) -> Vector:
-    return np.array(values[:], np.float64)
 
 
 def _stacks(frames: list[_Frame]) -> list[list[_Frame]]:
     """The frames of each volume: those of one orientation if they are evenly spaced slices."""
     orientations: dict[bytes, list[_Frame]] = {}
     for frame in frames:
-        orientations.setdefault((np.round(frame.axes, 4) + 0.0).tobytes(), []).append(frame)
+        orientation = (np.round(frame.geometry.directions, 4) + 0.0).tobytes()
+        orientations.setdefault(orientation, []).append(frame)
     stacks = []
     for together in orientations.values():
         places = _places(together)
-        if len(places) == 1 or (together[0].data.shape[0] == 1 and _are_even(places)):
+        if stacked(places):
             stacks.append(together)
         else:
-            stacks += [[f for f in together if _is_at(f, place)] for place in places]
+            stacks += [[f for f in together if is_same_place(f.geometry, place)] for place in places]
     return stacks
 
 
-def _is_at(frame: _Frame, place: Vector) -> bool:
-    return bool(np.linalg.norm(frame.position - place) < _SAME_PLACE_MM)
-
-
-def _places(frames: list[_Frame]) -> list[Vector]:
+def _places(frames: list[_Frame]) -> list[ImageGeometry]:
     """The different positions, ordered along the slice direction."""
-    normal = frames[0].axes[:, 2]
-    places: list[Vector] = []
-    for frame in sorted(frames, key=lambda f: float(f.position @ normal)):
-        if not any(_is_at(frame, place) for place in places):
-            places.append(frame.position)
+    normal = np.array(frames[0].geometry.directions[2])
+    places: list[ImageGeometry] = []
+    for frame in sorted(frames, key=lambda f: float(normal @ f.geometry.centre_mm)):
+        if not any(is_same_place(frame.geometry, place) for place in places):
+            places.append(frame.geometry)
     return places
 
 
-def _are_even(places: list[Vector]) -> bool:
-    steps = np.diff(places, axis=0)
-    return bool(np.allclose(steps, steps.mean(axis=0), atol=0.01 * np.linalg.norm(steps[0])))
-
-
-def _volume(frames: list[_Frame]) -> tuple[npt.NDArray[np.generic], Vector]:
+def _volume(frames: list[_Frame]) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.float64]]:
     """`(x, y, z, time)` and its affine from voxel indices to LPS millimetres."""
-    first = frames[0]
     places = _places(frames)
-    step = first.axes[:, 2] * first.voxel_mm[2]
+    geometry = stacked(places) or places[0]
     slices = sorted({frame.slice for frame in frames})
-    origin = places[0]
     if len(places) > 1:
-        step = (places[-1] - places[0]) / (len(places) - 1)
-        index = [next(i for i, place in enumerate(places) if _is_at(f, place)) for f in frames]
-    elif len(slices) > 1 and first.data.shape[0] == 1:
+        index = [
+            next(i for i, place in enumerate(places) if is_same_place(f.geometry, place)) for f in frames
+        ]
+    elif len(slices) > 1 and geometry.matrix[2] == 1:
         _LOGGER.warning("NIfTI: all slices claim the same position; stacked by number, one thickness apart")
-        origin = origin - step * (len(slices) // 2)
+        n_x, n_y, n_z = (*geometry.matrix[:2], len(slices))
+        x_mm, y_mm, z_mm = geometry.fov_mm
+        geometry = replace(geometry, matrix=(n_x, n_y, n_z), fov_mm=(x_mm, y_mm, n_z * z_mm))
         index = [slices.index(frame.slice) for frame in frames]
     else:
         index = [0] * len(frames)
     times, n_times = _times(frames, index)
-    depth, height, width = first.data.shape
-    volume = np.zeros((width, height, depth * (max(index) + 1), n_times), first.data.dtype)
+    depth = frames[0].data.shape[0]
+    volume = np.zeros((*geometry.matrix, n_times), frames[0].data.dtype)
     for frame, z, time in zip(frames, index, times, strict=True):
         volume[:, :, z * depth : (z + 1) * depth, time] = frame.data.T
-    columns = np.stack([*(first.axes[:, :2] * first.voxel_mm[:2]).T, step], axis=1)
-    affine = np.eye(4)
-    affine[:3, :3] = columns
-    affine[:3, 3] = origin - columns @ [width // 2, height // 2, depth // 2]
-    return volume[..., 0] if n_times == 1 else volume, affine
+    return volume[..., 0] if n_times == 1 else volume, geometry.affine.numpy()
 
 
 def _times(frames: list[_Frame], index: list[int]) -> tuple[list[int], int]:
@@ -152,7 +126,7 @@ def _times(frames: list[_Frame], index: list[int]) -> tuple[list[int], int]:
     return [order[key] for key in keys], len(order)
 
 
-def _save(path: Path, volume: npt.NDArray[np.generic], affine_lps: Vector) -> None:
+def _save(path: Path, volume: npt.NDArray[np.generic], affine_lps: npt.NDArray[np.float64]) -> None:
     import nibabel
 
     affine = affine_lps.copy()

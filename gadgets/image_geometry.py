@@ -1,0 +1,48 @@
+"""The geometry of images, from what MRD's headers say."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import ismrmrd
+import numpy as np
+
+from gadgets.records import ImageSeries
+from recon_core.image_geometry import ImageGeometry, Triple
+
+_DIRECTIONS = ("read_dir", "phase_dir", "slice_dir")
+
+
+def geometry_of_series(series: ImageSeries) -> ImageGeometry:
+    """Where the images of a series lie."""
+    header = series.header
+    return _geometry(
+        series.data.shape[-3:],
+        series.encoding.recon_fov_mm,
+        header["position"],
+        [header[name] for name in _DIRECTIONS],
+    )
+
+
+def geometry_of_image(image: ismrmrd.Image) -> ImageGeometry:
+    """Where an MRD image lies."""
+    directions = [getattr(image, name)[:] for name in _DIRECTIONS]
+    return _geometry(image.data.shape[-3:], image.field_of_view[:], image.position[:], directions)
+
+
+def _geometry(shape: Any, fov_mm: Any, position: Any, directions: list[Any]) -> ImageGeometry:
+    """Directions that are not all given count as the patient's; voxels without a size as 1 mm."""
+    n_z, n_y, n_x = shape
+    lengths = [float(np.linalg.norm(direction)) for direction in directions]
+    axes = np.stack(directions) / np.array(lengths)[:, None] if min(lengths) > 0 else np.eye(3)
+    read, phase, normal = (_triple(axis) for axis in axes)
+    return ImageGeometry(
+        matrix=(n_x, n_y, n_z),
+        fov_mm=_triple(mm if mm > 0 else n for mm, n in zip(fov_mm, (n_x, n_y, n_z), strict=True)),
+        centre_mm=_triple(position),
+        directions=(read, phase, normal),
+    )
+
+
+def _triple(values: Iterable[Any]) -> Triple:
+    x, y, z = (float(value) for value in values)
+    return x, y, z
