@@ -146,8 +146,8 @@ class Nufft(LinearOperator):
         if items.dtype != self.dtype or items.shape[len(batch) :] != ends_in or not fits:
             raise InputError(
                 f"NUFFT: expected {self.dtype} {what} ({', '.join(map(str, (*self.frames, *ends_in)))}) with "
-                f"any axes before them, got {items.dtype} {tuple(items.shape)}; use the trajectory and matrix "
-                "of these data"
+                f"any axes before them, got {items.dtype} {tuple(items.shape)}; use these data's own "
+                "trajectory and matrix"
             )
 
 
