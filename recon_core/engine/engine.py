@@ -10,17 +10,21 @@ from time import perf_counter
 from types import TracebackType
 from typing import Self
 
+import msgspec
 import torch
 
 from recon_core.engine.gate import Measured, outside, unknown
 from recon_core.engine.inference import How
 from recon_core.engine.manifest import Precision
 from recon_core.engine.package import ModelPackage
+from recon_core.engine.slices import Slices
 from recon_core.engine.store import ModelStore
 from recon_core.engine.waiting import Priority
 from recon_core.engine.worker import Settings, Worker
 from recon_core.engine.worker_process import WorkerProcess
 from recon_core.errors import EngineError, InputError, OutOfRange
+from recon_core.nets.feature_maps import FeatureMaps
+from recon_core.nets.registry import ARCHITECTURES
 from recon_core.nets.undersampled import Undersampled
 
 _LOGGER = logging.getLogger("reconstream.engine")
@@ -32,7 +36,8 @@ class Reconstructed:
     """Images from a network, and how they came about."""
 
     image: torch.Tensor
-    """`(slice, y, x)` complex64, at the intensity of the k-space that came in, on its device."""
+    """`(slice, y, x)`, or `(slice, L, y, x)` of feature maps: complex64, at the intensity of what came in, on
+    its device."""
     model: str
     """`name@version`."""
     hash: str
@@ -110,10 +115,11 @@ class Engine:
     def check(
         self,
         model: str,
-        undersampled: Undersampled,
+        slices: Slices,
         *,
         anatomy: str | None = None,
         contrast: str | None = None,
+        guide_contrast: str | None = None,
     ) -> list[str]:
         """Why the model does not apply to the slices, in words; none when it does.
 
@@ -121,38 +127,39 @@ class Engine:
         finite.
         """
         package = self.package(model)
-        _require_fitting(undersampled)
-        measured = _measured(package, undersampled.normalised()[0])
-        return outside(package.manifest.ranges, measured, anatomy, contrast)
+        _require_fitting(package, slices)
+        measured = _measured(package, slices.normalised()[0])
+        return outside(package.manifest.ranges, measured, anatomy, contrast, guide_contrast)
 
     def reconstruct(
         self,
         model: str,
-        undersampled: Undersampled,
+        slices: Slices,
         *,
         anatomy: str | None = None,
         contrast: str | None = None,
+        guide_contrast: str | None = None,
         priority: Priority = Priority.INLINE,
         timeout_s: float = 120.0,
         allow_out_of_range: bool = False,
     ) -> Reconstructed:
-        """The network's images of one or a few slices of one shape.
+        """The network's images, or feature maps, of one or a few slices of one shape.
 
         Raises ModelError, InputError, OutOfRange unless allowed, and EngineError: see the class.
         """
         began = perf_counter()
         package = self.package(model)
-        _require_fitting(undersampled)
-        normalised, scale = undersampled.normalised()
+        _require_fitting(package, slices)
+        normalised, scale = slices.normalised()
         measured = _measured(package, normalised)
-        reasons = outside(package.manifest.ranges, measured, anatomy, contrast)
+        reasons = outside(package.manifest.ranges, measured, anatomy, contrast, guide_contrast)
         if reasons and not allow_out_of_range:
             raise OutOfRange(package.id, "; ".join(reasons))
 
         session = threading.get_ident()
         passes = self._worker.passes(package, normalised, anatomy, session, priority, timeout_s)
         images = torch.cat([done.images for done in passes])
-        if images.shape != scale.shape + undersampled.kspace.shape[-2:] or not images.is_complex():
+        if images.shape != slices.image_shape or not images.is_complex():
             raise EngineError(
                 package.id,
                 f"the network gave {images.dtype} of shape {tuple(images.shape)}, no complex images",
@@ -161,7 +168,7 @@ class Engine:
             raise EngineError(package.id, "the network gave values that are not finite")
         worst = max(passes, key=lambda done: (_FROM_BEST.index(done.how), -done.batch_size))
         result = Reconstructed(
-            image=(images * scale[:, None, None]).to(torch.complex64),
+            image=(images * scale.reshape(-1, *[1] * (images.ndim - 1))).to(torch.complex64),
             model=package.id,
             hash=package.hash,
             precision=worst.precision,
@@ -171,7 +178,7 @@ class Engine:
             peak_memory_bytes=max(done.peak_memory_bytes for done in passes),
             unchecked=unknown(measured, anatomy, contrast),
         )
-        self._log(result, undersampled)
+        self._log(result, slices)
         return result
 
     def warm_up(self, model: str, shape: tuple[int, int] = (256, 256)) -> None:
@@ -180,19 +187,17 @@ class Engine:
         Raises as `reconstruct`.
         """
         package = self.package(model)
-        ranges = package.manifest.ranges
-        empty = _empty_slice(ranges.n_coils[0], shape)
+        empty = _empty_slice(package, shape)
+        anatomy = package.manifest.ranges.anatomies[0]
         session = threading.get_ident()
-        self._worker.passes(package, empty, ranges.anatomies[0], session, Priority.REPLAY, timeout_s=120)
+        self._worker.passes(package, empty, anatomy, session, Priority.REPLAY, timeout_s=120)
 
-    def _log(self, result: Reconstructed, undersampled: Undersampled) -> None:
-        n_coils, *matrix = undersampled.kspace.shape[1:]
+    def _log(self, result: Reconstructed, slices: Slices) -> None:
         _LOGGER.info(
-            "model %s: %d slices of %s, %d coils, batch %d, %.0f ms, peak %.0f MB, %s, %s, %s",
+            "model %s: %d slices of %s, batch %d, %.0f ms, peak %.0f MB, %s, %s, %s",
             result.model,
-            len(undersampled),
-            " x ".join(map(str, matrix)),
-            n_coils,
+            len(slices),
+            slices.in_words,
             result.batch_size,
             1000 * result.wall_time_s,
             result.peak_memory_bytes / 1e6,
@@ -202,35 +207,35 @@ class Engine:
         )
 
 
-def _measured(package: ModelPackage, normalised: Undersampled) -> Measured:
+def _measured(package: ModelPackage, normalised: Slices) -> Measured:
     measured = Measured.of(normalised)
     if not all(map(math.isfinite, (*measured.intensity, *(measured.noise_level or ())))):
         raise EngineError(package.id, "k-space, coil maps or noise hold values that are not finite")
     return measured
 
 
-def _require_fitting(undersampled: Undersampled) -> None:
-    kspace, maps = undersampled.kspace, undersampled.coil_maps
-    fits = (
-        kspace.ndim == 4
-        and kspace.numel() > 0
-        and undersampled.sampled.shape == kspace[:, 0].shape
-        and (kspace.shape[1] == 1 if maps is None else maps.shape == kspace.shape)
-        and (undersampled.noise_std is None or undersampled.noise_std.shape == kspace.shape[:1])
-    )
-    if not fits:
+def _require_fitting(package: ModelPackage, slices: Slices) -> None:
+    architecture = ARCHITECTURES.get(package.manifest.architecture)
+    if architecture is not None and not isinstance(slices, architecture.takes):
         raise InputError(
-            f"engine: expected k-space (slice, coil, ky, kx), sampled (slice, ky, kx), coil maps as the "
-            f"k-space unless there is one coil, and noise_std (slice,), got {tuple(kspace.shape)}, "
-            f"{tuple(undersampled.sampled.shape)} and {None if maps is None else tuple(maps.shape)}"
+            f"model '{package.manifest.name}': expected {architecture.takes.__name__}, got "
+            f"{type(slices).__name__}; name a model for them"
         )
+    slices.require_fitting()
 
 
-def _empty_slice(n_coils: int, shape: tuple[int, int]) -> Undersampled:
+def _empty_slice(package: ModelPackage, shape: tuple[int, int]) -> Slices:
+    architecture = ARCHITECTURES.get(package.manifest.architecture)
+    if architecture is not None and architecture.takes is FeatureMaps:
+        config = msgspec.convert(package.manifest.config, architecture)
+        maps = torch.zeros(1, config.n_maps, *shape, dtype=torch.complex64)  # type: ignore[attr-defined]
+        return FeatureMaps(maps=maps, adjoint=maps, normals=(torch.zeros_like,))
+    n_coils = (package.manifest.ranges.n_coils or (1, 1))[0]
     return Undersampled(
         kspace=torch.zeros(1, n_coils, *shape, dtype=torch.complex64),
         sampled=torch.ones(1, *shape, dtype=torch.bool),
         coil_maps=torch.full((1, n_coils, *shape), n_coils**-0.5, dtype=torch.complex64),
         spirit_kernel=torch.zeros(1, n_coils, n_coils, 7, 7, dtype=torch.complex64),
         noise_std=torch.zeros(1),
+        guide=torch.zeros(1, *shape),
     )

@@ -15,9 +15,8 @@ import torch
 from recon_core.engine.manifest import Precision
 from recon_core.engine.package import ModelPackage
 from recon_core.engine.row_bands import in_row_bands
-from recon_core.engine.slices import joined, likeness
+from recon_core.engine.slices import Slices, joined, likeness
 from recon_core.errors import EngineError
-from recon_core.nets.undersampled import Undersampled
 
 How = Literal["batch", "tiles", "cpu"]
 
@@ -74,7 +73,7 @@ class Inference:
         self._restriction: dict[object, tuple[int, float]] = {}
         self._is_alike_in_every_place: dict[object, bool] = {}
 
-    def __call__(self, slices: Sequence[Undersampled], anatomy: str | None) -> Pass:
+    def __call__(self, slices: Sequence[Slices], anatomy: str | None) -> Pass:
         """The network's images of normalised single slices that can be joined.
 
         Raises EngineError where memory runs out in every way; what the network raises is left as it is.
@@ -93,10 +92,11 @@ class Inference:
             self._restriction[kind] = (min(way + 1, len(self._ways) - 1), monotonic() + RETRY_AFTER_S)
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
-        shape = " x ".join(map(str, slices[0].kspace.shape[1:]))
-        raise EngineError(self.package.id, f"out of memory for a slice of {shape}, even in tiles")
+        raise EngineError(
+            self.package.id, f"out of memory for a slice of {slices[0].in_words}, even in tiles"
+        )
 
-    def _run(self, slices: Sequence[Undersampled], anatomy: str | None, how: How, batch_size: int) -> Pass:
+    def _run(self, slices: Sequence[Slices], anatomy: str | None, how: How, batch_size: int) -> Pass:
         device = CPU if how == "cpu" else self._device
         precision: Precision = "float32" if how == "cpu" else self._precision
         if device.type == "cuda":
@@ -111,14 +111,14 @@ class Inference:
             network = self._network(device)
             bands = settings.enter_context(in_row_bands(network, N_BAND_ROWS)) if how == "tiles" else None
 
-            def images_of(batch: Sequence[Undersampled]) -> torch.Tensor:
+            def images_of(batch: Sequence[Slices]) -> torch.Tensor:
                 result: torch.Tensor = network(joined(batch).to(device), anatomy)
                 return result
 
             if batch_size > 1 and not self._may_batch(slices, anatomy, batch_size, images_of):
                 batch_size = 1
             images = [
-                images_of(batch)[: len(slices) - i].to(slices[0].kspace.device)
+                images_of(batch)[: len(slices) - i].to(slices[0].device)
                 for i, batch in _filled(slices, batch_size)
             ]
         if bands is not None and bands.n_modules == 0:
@@ -127,10 +127,10 @@ class Inference:
 
     def _may_batch(
         self,
-        slices: Sequence[Undersampled],
+        slices: Sequence[Slices],
         anatomy: str | None,
         batch_size: int,
-        images_of: Callable[[Sequence[Undersampled]], torch.Tensor],
+        images_of: Callable[[Sequence[Slices]], torch.Tensor],
     ) -> bool:
         """Whether slices like these give the same bits in each place of a batch; found out once."""
         kind = (likeness(slices[0]), anatomy, batch_size)
@@ -156,7 +156,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(w in str(error) for w in words)
 
 
-def _filled(slices: Sequence[Undersampled], batch_size: int) -> Iterator[tuple[int, Sequence[Undersampled]]]:
+def _filled(slices: Sequence[Slices], batch_size: int) -> Iterator[tuple[int, Sequence[Slices]]]:
     """Batches of exactly `batch_size`, and where each begins; the last slice fills the last one up."""
     for i in range(0, len(slices), batch_size):
         batch = slices[i : i + batch_size]

@@ -30,15 +30,19 @@ class Ranges(_Record, frozen=True, kw_only=True):
     contrasts: tuple[str, ...]
     masks: tuple[str, ...]
     """Functions of `recon_core.masks`; names that end in `_lines` sample whole readouts, others points."""
-    acceleration: Interval
-    """Grid points over samples, calibration included."""
+    guides: tuple[str, ...] = ()
+    """Contrasts of guides; none for a network that takes none."""
+    acceleration: Interval | None = None
+    """Grid points over samples, calibration included; feature maps do not tell."""
     matrix: tuple[int, int]
     """Smallest and largest side, ky or kx."""
-    n_coils: tuple[int, int]
-    noise_level: Interval
-    """Standard deviation of the complex noise of a k-space sample, of normalised slices."""
+    n_coils: tuple[int, int] | None = None
+    """Feature maps do not tell."""
+    noise_level: Interval | None = None
+    """Standard deviation of the complex noise of a k-space sample, of normalised slices; feature maps do not
+    tell."""
     intensity: Interval
-    """Largest magnitude of the normalised zero-filled image."""
+    """Largest magnitude of the normalised zero-filled image, or of normalised feature maps."""
 
 
 class TrainingData(_Record, frozen=True, kw_only=True):
@@ -104,7 +108,7 @@ def problems(manifest: Manifest) -> Iterator[str]:
         yield "terms: expected 'research', as of some training data, got 'permissive'"
     ranges = manifest.ranges
     for name in ("acceleration", "matrix", "n_coils", "noise_level", "intensity"):
-        low, high = getattr(ranges, name)
+        low, high = getattr(ranges, name) or (0, 0)
         if not (0 <= low <= high and math.isfinite(high)):
             yield f"ranges.{name}: expected two growing numbers from 0, got {low:g} and {high:g}"
     for name in ("anatomies", "contrasts", "masks"):

@@ -11,7 +11,7 @@ from enum import IntEnum
 from time import monotonic
 
 from recon_core.engine.inference import Inference, Pass
-from recon_core.nets.undersampled import Undersampled
+from recon_core.engine.slices import Slices
 
 ACTIVE_S = 1.0
 """A session that asked within this time is expected to ask again."""
@@ -32,7 +32,7 @@ class Waiting:
     priority: Priority
     number: int
     """Earlier ones first."""
-    slice: Undersampled = field(compare=False)
+    slice: Slices = field(compare=False)
     key: tuple[object, ...] = field(compare=False)
     """Equal for slices that one pass can take."""
     anatomy: str | None = field(compare=False)

@@ -15,10 +15,9 @@ import torch
 from recon_core.engine.inference import Inference, Pass
 from recon_core.engine.manifest import Precision
 from recon_core.engine.package import ModelPackage
-from recon_core.engine.slices import likeness, single_slices
+from recon_core.engine.slices import Slices, likeness, single_slices
 from recon_core.engine.waiting import Closed, Priority, Waiting, WaitingLine
 from recon_core.errors import EngineError, InputError
-from recon_core.nets.undersampled import Undersampled
 
 _LOGGER = logging.getLogger("reconstream.engine")
 CLOSED = "the engine was closed"
@@ -49,7 +48,7 @@ class Worker:
     def passes(
         self,
         package: ModelPackage,
-        normalised: Undersampled,
+        normalised: Slices,
         anatomy: str | None,
         session: int,
         priority: Priority,

@@ -17,11 +17,10 @@ import torch.multiprocessing
 
 from recon_core.engine.inference import Pass
 from recon_core.engine.package import ModelPackage
-from recon_core.engine.slices import size_bytes
+from recon_core.engine.slices import Slices, size_bytes
 from recon_core.engine.waiting import Priority
 from recon_core.engine.worker import CLOSED, Settings, Worker
 from recon_core.errors import EngineError
-from recon_core.nets.undersampled import Undersampled
 
 MAX_CALLS = 64
 """Calls that the process works on at the same time, each in a thread that mostly waits; others queue."""
@@ -38,7 +37,7 @@ class _Call(NamedTuple):
     number: int
     package: ModelPackage | str
     """Sent once, with its verified weights; from then on its hash."""
-    arguments: tuple[Undersampled, str | None, int, Priority, float]
+    arguments: tuple[Slices, str | None, int, Priority, float]
 
 
 class WorkerProcess:
@@ -53,7 +52,7 @@ class WorkerProcess:
     def passes(
         self,
         package: ModelPackage,
-        normalised: Undersampled,
+        normalised: Slices,
         anatomy: str | None,
         session: int,
         priority: Priority,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -75,8 +76,30 @@ def data_consistency(
         step = weight / (1 + weight)
         return image + step * (measured.zero_filled - _normal(image, measured))
     weight = torch.as_tensor(weight, dtype=image.real.dtype)
+    return regularised_solve(image, measured.zero_filled, weight, measured.normal, n_iterations)
+
+
+def regularised_solve(
+    image: torch.Tensor,
+    adjoint: torch.Tensor,
+    weight: torch.Tensor,
+    normal: Callable[[torch.Tensor], torch.Tensor],
+    n_iterations: int,
+) -> torch.Tensor:
+    """x of (I + λN) x = z + λr by conjugate gradients from z on, each slice on its own.
+
+    Args:
+        image: z, `(slice, …)` complex.
+        adjoint: r = Aᴴ y, of the same shape.
+        weight: λ, at least 0, of a shape that broadcasts against z.
+        normal: N = AᴴA.
+        n_iterations: applications of N.
+
+    Returns:
+        x. Differentiable in z, r and λ, whatever N does inside: the gradient comes from another such solve.
+    """
     solved: torch.Tensor = _RegularisedSolve.apply(  # type: ignore[no-untyped-call]
-        image, measured.zero_filled, weight, measured.normal, n_iterations
+        image, adjoint, weight, normal, n_iterations
     )
     return solved
 
@@ -112,7 +135,7 @@ class _RegularisedSolve(torch.autograd.Function):
         image: torch.Tensor,
         zero_filled: torch.Tensor,
         weight: torch.Tensor,
-        normal: LinearOperator,
+        normal: Callable[[torch.Tensor], torch.Tensor],
         n_iterations: int,
     ) -> torch.Tensor:
         ctx.normal, ctx.n_iterations = normal, n_iterations

@@ -10,11 +10,22 @@ VECTOR_CHANNELS = 16
 class Convolution(torch.nn.Conv2d):
     """A k x k convolution, k odd, that keeps the size of the image."""
 
-    def __init__(self, n_in: int, n_out: int, kernel_size: int = 3, *, bias: bool = True) -> None:
-        super().__init__(n_in, n_out, kernel_size, padding=kernel_size // 2, bias=bias)
+    def __init__(
+        self, n_in: int, n_out: int, kernel_size: int = 3, *, bias: bool = True, dilation: int = 1
+    ) -> None:
+        padding = dilation * (kernel_size // 2)
+        super().__init__(n_in, n_out, kernel_size, padding=padding, dilation=dilation, bias=bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.dilation != (1, 1):
+            return super().forward(x)
         return convolved(x, self.weight, self.bias)
+
+
+def silence(convolution: torch.nn.Conv2d) -> None:
+    """Make a new convolution give zero."""
+    for parameter in convolution.parameters():
+        torch.nn.init.zeros_(parameter)
 
 
 def convolved(x: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:

@@ -3,6 +3,8 @@
 import torch
 from torch.nn.functional import pad, pixel_shuffle, pixel_unshuffle
 
+from recon_core.nets.convolution import silence
+
 FOLD = 2
 """Pixels along each axis that become channels before the first convolution."""
 MULTIPLE = 2 * FOLD
@@ -30,7 +32,7 @@ class TwoScales(torch.nn.Module):
         self.up = torch.nn.Conv2d(coarse, folded * fine, kernel_size=1)
         self.after = _Residual(fine)
         self.last = _convolution(fine, folded * n_out)
-        _silence(self.last)
+        silence(self.last)
 
     def forward(self, images: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         """`(slice, n_in, y, x)` and `(slice, n_known)` to `(slice, n_out, y, x)`."""
@@ -50,7 +52,7 @@ class _Residual(torch.nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first, self.second = _convolution(width, width), _convolution(width, width)
-        _silence(self.second)
+        silence(self.second)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         added: torch.Tensor = self.second(torch.relu_(self.first(x)))
@@ -59,9 +61,3 @@ class _Residual(torch.nn.Module):
 
 def _convolution(n_in: int, n_out: int) -> torch.nn.Conv2d:
     return torch.nn.Conv2d(n_in, n_out, kernel_size=3, padding=1)
-
-
-def _silence(convolution: torch.nn.Conv2d) -> None:
-    """Make a new convolution give zero."""
-    for parameter in convolution.parameters():
-        torch.nn.init.zeros_(parameter)

@@ -11,6 +11,9 @@ from recon_core.nets.architecture import Architecture
 from recon_core.nets.calibrated_cascade import CalibratedCascade
 from recon_core.nets.d5c5 import D5C5
 from recon_core.nets.dccnn import DCCNN
+from recon_core.nets.dense_unet import DenseUnet
+from recon_core.nets.mdcn import MDCN
+from recon_core.nets.subspace_cascade import SubspaceCascade
 from recon_core.nets.unet import UNet
 from recon_core.nets.unrolled import Unrolled
 
@@ -18,6 +21,9 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "calibrated_cascade": CalibratedCascade,
     "d5c5": D5C5,
     "dccnn": DCCNN,
+    "dense_unet": DenseUnet,
+    "mdcn": MDCN,
+    "subspace_cascade": SubspaceCascade,
     "unet": UNet,
     "unrolled": Unrolled,
 }

@@ -125,6 +125,11 @@ def _examples(
     ranges = manifest.ranges
     patterns = msgspec.convert(ranges.masks, tuple[Pattern, ...])
     offered, simulated = Sampling(), Simulation()
+    if ranges.acceleration is None or ranges.n_coils is None:
+        raise InputError(
+            f"finetune: expected a model of undersampled slices, got '{manifest.name}' of feature maps; "
+            "train a network for them"
+        )
     low, high = ranges.acceleration
     n_low, n_high = ranges.n_coils
     m_low, m_high = ranges.matrix

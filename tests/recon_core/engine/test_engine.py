@@ -23,7 +23,7 @@ from recon_core.nets.undersampled import Undersampled, reconstruct
 from tests.recon_core.engine.tiny import Tiny, slices, tiny_network, tiny_package
 
 Behaviour = Callable[[Undersampled], torch.Tensor]
-FULL = "out of memory for a slice of 3 x 24 x 20, even in tiles"
+FULL = "out of memory for a slice of 24 x 20, 3 coils, even in tiles"
 GAVE = "the network gave "
 
 
@@ -191,10 +191,11 @@ def test_values_that_are_not_finite_are_refused_even_where_all_is_allowed(engine
         {"kspace": torch.ones(24, 20, dtype=torch.complex64)},
         {"kspace": torch.ones(0, 3, 24, 20, dtype=torch.complex64)},
         {"noise_std": torch.ones(4)},
+        {"guide": torch.ones(2, 24, 20)},
     ],
 )
 def test_arrays_that_do_not_fit_together_are_refused(engine: Engine, changes: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="engine: expected k-space"):
+    with pytest.raises(InputError, match="network: expected k-space"):
         engine.reconstruct("tiny", replace(slices(1), **changes))
 
 

@@ -124,7 +124,7 @@ def test_memory_that_does_not_suffice_for_tiles_is_an_error_with_a_reason(
 ) -> None:
     run = Inference(tiny_package(tmp_path / "tiny"), CPU, batch_size=2)
     at_most(monkeypatch, lambda _: False, CPU_FULL)
-    with pytest.raises(EngineError, match="out of memory for a slice of 3 x 24 x 20, even in tiles"):
+    with pytest.raises(EngineError, match="out of memory for a slice of 24 x 20, 3 coils, even in tiles"):
         run(single_slices(slices(1)), None)
 
 

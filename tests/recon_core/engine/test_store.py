@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recon_core.engine.package import MANIFEST
-from recon_core.engine.store import ModelStore, user_folder
+from recon_core.engine.store import VARIABLE, ModelStore
 from recon_core.errors import ModelError
 from tests.recon_core.engine.tiny import tiny_package
 
@@ -81,8 +81,8 @@ def test_only_what_was_added_is_removed(store: ModelStore) -> None:
 def test_the_environment_says_where_added_packages_lie(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("RECONSTREAM_MODELS", str(tmp_path))
-    assert user_folder() == tmp_path
-    monkeypatch.delenv("RECONSTREAM_MODELS")
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    assert ModelStore.default().added == tmp_path
+    monkeypatch.delenv(VARIABLE)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    assert user_folder() == tmp_path / "reconstream" / "models"
+    assert ModelStore.default().added == tmp_path / "reconstream" / "models"
