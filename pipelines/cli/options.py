@@ -11,7 +11,17 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="GADGET.PARAM=VALUE", help="Change a parameter of the recipe; repeatable."),
 ]
-Formats = Annotated[str, typer.Option("--format", help="Comma-separated: mrd, stream, png, nifti, npy.")]
+Formats = Annotated[
+    str, typer.Option("--format", help="Comma-separated: mrd, stream, png, nifti, dicom, npy.")
+]
+Studies = Annotated[
+    str,
+    typer.Option(
+        "--studies",
+        metavar="on|off|DIR",
+        help="Where scans find what earlier ones of their study left: in the user's folder, nowhere, in DIR.",
+    ),
+]
 Host = Annotated[str, typer.Option("--host", help="Address of the server.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the server.")]
 

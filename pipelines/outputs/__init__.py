@@ -6,6 +6,7 @@ from pathlib import Path
 
 import ismrmrd
 
+from pipelines.outputs.dicom import DicomWriter
 from pipelines.outputs.mrd import MrdWriter
 from pipelines.outputs.nifti import NiftiWriter
 from pipelines.outputs.numpy_array import NumpyWriter
@@ -19,6 +20,7 @@ OUTPUTS: dict[str, type[ImageWriter]] = {
     "stream": StreamWriter,
     "png": PngWriter,
     "nifti": NiftiWriter,
+    "dicom": DicomWriter,
     "npy": NumpyWriter,
 }
 """Writers by the name of their format."""

@@ -35,6 +35,7 @@ class ImageWriter(ABC):
         """Give the files their names and return these; none when there was no image."""
         self._finish()
         for temporary, final in self._files.items():
+            final.parent.mkdir(exist_ok=True)
             temporary.replace(final)
         return list(self._files.values())
 
@@ -62,7 +63,7 @@ class ImageWriter(ABC):
         """Let go of open files."""
 
     def _temporary(self, ending: str) -> Path:
-        """Where to write the file that will be called stem + ending."""
+        """Where to write the file that will be called stem + ending, which may lie in a folder."""
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -71,7 +72,8 @@ class ImageWriter(ABC):
                 "choose another"
             ) from error
         final = self._directory / f"{self._stem}{ending}"
-        temporary = final.with_name(f".{final.name}.{os.getpid()}.partial")
+        flat = f"{self._stem}{ending}".replace("/", "_")
+        temporary = self._directory / f".{flat}.{os.getpid()}.partial"
         self._files[temporary] = final
         return temporary
 

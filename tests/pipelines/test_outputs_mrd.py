@@ -125,18 +125,23 @@ def test_an_interrupted_run_leaves_no_file(tmp_path: Path, output: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def n_bytes(path: Path) -> int:
+    """Of a file, or of all in a folder."""
+    return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
+
+
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_writing_again_replaces_and_no_images_make_no_file(tmp_path: Path, output: str) -> None:
     assert write_all([], tmp_path / "none", "scan", XML, [output]) == []
     first = write_all([image(0), image(0)], tmp_path, "scan", XML, [output])
-    sizes = [path.stat().st_size for path in first]
+    sizes = [n_bytes(path) for path in first]
     assert write_all([image(0)], tmp_path, "scan", XML, [output]) == first
-    assert [path.stat().st_size for path in first] != sizes
+    assert [n_bytes(path) for path in first] != sizes
     assert sorted(tmp_path.iterdir()) == sorted(first)
 
 
 def test_unknown_formats_are_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"mrd, stream, png, nifti, npy, got gif"):
+    with pytest.raises(InputError, match=r"mrd, stream, png, nifti, dicom, npy, got gif"):
         write_all([], tmp_path, "scan", XML, ["mrd", "gif"])
 
 
