@@ -129,14 +129,22 @@ def head_phantom(shape_yx: tuple[int, int], *, fov_mm: float = FOV_MM, z_mm: flo
 
 
 def head_kspace(shape_yx: tuple[int, int], *, fov_mm: float = FOV_MM, z_mm: float = 0.0) -> torch.Tensor:
-    """k-space (ky, kx) of one slice of the head, exact, scaled like `recon_core.fourier.fft` of its image.
-
-    Each ellipse gives 2π·a·b·J₁(κ)/κ · e^(−2πi k·r₀) with κ = 2π·|(a·k_u, b·k_v)|. complex128.
-    """
-    n_y, n_x = shape_yx
+    """k-space (ky, kx) of one slice of the head, exact, scaled like `recon_core.fourier.fft` of its image."""
     k_y, k_x = (torch.arange(n, dtype=torch.float64) - n // 2 for n in shape_yx)
-    k_y, k_x = k_y[:, None] / fov_mm, k_x[None, :] / fov_mm
-    kspace = torch.zeros(shape_yx, dtype=torch.complex128)
+    grid = torch.stack(torch.meshgrid(k_x, k_y, indexing="xy"), dim=-1)
+    return head_samples(grid, shape_yx, fov_mm=fov_mm, z_mm=z_mm)
+
+
+def head_samples(
+    trajectory: torch.Tensor, shape_yx: tuple[int, int], *, fov_mm: float = FOV_MM, z_mm: float = 0.0
+) -> torch.Tensor:
+    """The same k-space at any places (..., 2): (kx, ky) in cycles per field of view. complex128.
+
+    Each ellipse gives 2π·a·b·J₁(κ)/κ · e^(−2πi k·r₀) with κ = 2π·|(a·k_u, b·k_v)|. Scaled for a matrix of
+    `shape_yx` like `recon_core.nufft.Nufft` of its image.
+    """
+    k_x, k_y = (trajectory.double() / fov_mm).unbind(-1)
+    kspace = torch.zeros(k_x.shape, dtype=torch.complex128)
     for x_mm, y_mm, half_u_mm, half_v_mm, angle_rad, intensity in _cuts(z_mm):
         k_u = k_x * math.cos(angle_rad) + k_y * math.sin(angle_rad)
         k_v = k_y * math.cos(angle_rad) - k_x * math.sin(angle_rad)
@@ -146,7 +154,7 @@ def head_kspace(shape_yx: tuple[int, int], *, fov_mm: float = FOV_MM, z_mm: floa
         kspace += (
             intensity * 2 * math.pi * half_u_mm * half_v_mm * torch.polar(jinc.abs(), shift) * jinc.sign()
         )
-    return kspace * math.sqrt(n_y * n_x) / fov_mm**2
+    return kspace * (math.sqrt(math.prod(shape_yx)) / fov_mm**2)
 
 
 def positions_mm(n: int, fov_mm: float) -> torch.Tensor:

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from recon_core.errors import InputError
+from recon_core.non_cartesian_sense import NonCartesianSampling, NonCartesianSense
 from recon_core.sense_operator import SenseOperator
 from recon_core.solve.conjugate_gradient import conjugate_gradient
 from recon_core.solve.fista import fista
@@ -11,28 +12,33 @@ from recon_core.solve.sigpy_apps import sigpy_app
 from recon_core.solve.total_variation import total_variation
 from recon_core.wavelet import Wavelet
 
+Sampling = torch.Tensor | NonCartesianSampling
+SenseOp = SenseOperator | NonCartesianSense
+
 
 def cg_sense(
     kspace: torch.Tensor,
     coil_maps: torch.Tensor,
-    sampled: torch.Tensor,
+    sampled: Sampling,
     *,
     n_iterations: int = 30,
     regularisation: float = 0.0,
     tolerance: float = 0.0,
     backend: str = "torch",
 ) -> torch.Tensor:
-    """SENSE by conjugate gradients: argmin_x ½ ‖M F S x − y‖² + ½ λ ‖x‖².
+    """SENSE by conjugate gradients: argmin_x ½ ‖M (F S x − y)‖² + ½ λ ‖x‖², M² = W off the Cartesian grid.
 
     Pruessmann et al. 2001, doi:10.1002/mrm.1241.
 
     Args:
-        kspace: y, (*batch, coil, kz, ky, kx); what it holds at positions not sampled is ignored.
+        kspace: y, (*batch, coil, kz, ky, kx); what it holds at positions not sampled is ignored. Off the grid
+            (*batch, coil, readout, sample).
         coil_maps: S, ([set,] coil, z, y, x).
-        sampled: M, boolean, broadcastable to (kz, ky, kx).
+        sampled: M, boolean, broadcastable to (kz, ky, kx); or the trajectory and W of `NonCartesianSampling`.
         n_iterations: at most.
         regularisation: λ. Both terms grow with the square of the data, so that λ needs no scaling by them;
-            with normalised maps the eigenvalues of the normal operator are between 0 and 1.
+            with normalised maps the eigenvalues of the normal operator are between 0 and 1, on a trajectory
+            about so where W is the area of its samples.
         tolerance: stop when the residual of the normal equations, over its first value, is below it.
         backend: "torch", or "sigpy" for `sigpy.mri.app.SenseRecon` (CPU, one map set).
 
@@ -42,33 +48,34 @@ def cg_sense(
     Raises:
         InputError: shapes or dtypes that do not fit, or an unknown backend.
     """
-    sense_op = SenseOperator(coil_maps, sampled)
-    rhs = sense_op.H(kspace)
+    sense_op = _sense_op(coil_maps, sampled)
+    rhs = sense_op.H(_weighted(kspace, sampled))
+    n_batch_axes = rhs.ndim - coil_maps.ndim + 1
     if _uses_sigpy(backend):
-        lamda = rhs.new_full(kspace.shape[:-4], regularisation, dtype=rhs.real.dtype)
+        lamda = rhs.new_full(kspace.shape[:n_batch_axes], regularisation, dtype=rhs.real.dtype)
         options = {"max_iter": n_iterations, "tol": tolerance * float(rhs.norm())}
-        return sigpy_app("SenseRecon", kspace, coil_maps, sense_op.sampled, lamda=lamda, options=options)
+        return sigpy_app("SenseRecon", kspace, coil_maps, sampled, lamda=lamda, options=options)
     normal = sense_op.normal
     return conjugate_gradient(
         lambda image: normal(image).add_(image, alpha=regularisation) if regularisation else normal(image),
         rhs,
         n_iterations=n_iterations,
         tolerance=tolerance,
-        n_batch_axes=kspace.ndim - 4,
+        n_batch_axes=n_batch_axes,
     )
 
 
 def wavelet_sense(
     kspace: torch.Tensor,
     coil_maps: torch.Tensor,
-    sampled: torch.Tensor,
+    sampled: Sampling,
     *,
     n_iterations: int = 50,
     regularisation: float = 0.002,
     seed: int = 0,
     backend: str = "torch",
 ) -> torch.Tensor:
-    """Compressed sensing with wavelets: argmin_x ½ ‖M F S x − y‖² + λ s ‖Ψ x‖₁ by FISTA.
+    """Compressed sensing with wavelets: argmin_x ½ ‖M (F S x − y)‖² + λ s ‖Ψ x‖₁ by FISTA.
 
     Lustig et al. 2007, doi:10.1002/mrm.21391. Ψ is the orthogonal Daubechies-4 transform, at a new random
     shift in every iteration, so that no grid of blocks is preferred (Figueiredo & Nowak 2003,
@@ -89,15 +96,14 @@ def wavelet_sense(
     Raises:
         InputError: shapes or dtypes that do not fit, or an unknown backend.
     """
-    sense_op = SenseOperator(coil_maps, sampled)
-    rhs = sense_op.H(kspace)
-    threshold = regularisation * _brightest(rhs, n_batch_axes=kspace.ndim - 4)
+    sense_op = _sense_op(coil_maps, sampled)
+    rhs = sense_op.H(_weighted(kspace, sampled))
+    n_batch_axes = rhs.ndim - coil_maps.ndim + 1
+    threshold = regularisation * _brightest(rhs, n_batch_axes)
     step = 1 / (sense_op.max_eigenvalue_bound() or 1.0)
     if _uses_sigpy(backend):
         options = {"max_iter": n_iterations, "alpha": step}
-        return sigpy_app(
-            "L1WaveletRecon", kspace, coil_maps, sense_op.sampled, lamda=threshold, options=options
-        )
+        return sigpy_app("L1WaveletRecon", kspace, coil_maps, sampled, lamda=threshold, options=options)
     wavelet = Wavelet(rhs.shape[-3:], dtype=rhs.real.dtype, device=rhs.device)
     random_shifts = np.random.default_rng(seed).integers(0, rhs.shape[-3:], size=(n_iterations, 3)).tolist()
     shifted = (wavelet.shifted(shift) for shift in random_shifts)
@@ -113,13 +119,13 @@ def wavelet_sense(
 def tv_sense(
     kspace: torch.Tensor,
     coil_maps: torch.Tensor,
-    sampled: torch.Tensor,
+    sampled: Sampling,
     *,
     n_iterations: int = 100,
     regularisation: float = 0.002,
     backend: str = "torch",
 ) -> torch.Tensor:
-    """Compressed sensing with total variation: argmin_x ½ ‖M F S x − y‖² + λ s ‖G x‖₁.
+    """Compressed sensing with total variation: argmin_x ½ ‖M (F S x − y)‖² + λ s ‖G x‖₁.
 
     G takes periodic finite differences along each axis; the norm adds up the magnitudes of all of them
     (anisotropic). Block et al. 2007, doi:10.1002/mrm.21236.
@@ -136,19 +142,31 @@ def tv_sense(
     Raises:
         InputError: shapes or dtypes that do not fit, or an unknown backend.
     """
-    sense_op = SenseOperator(coil_maps, sampled)
-    rhs = sense_op.H(kspace)
-    threshold = regularisation * _brightest(rhs, n_batch_axes=kspace.ndim - 4)
+    sense_op = _sense_op(coil_maps, sampled)
+    rhs = sense_op.H(_weighted(kspace, sampled))
+    n_batch_axes = rhs.ndim - coil_maps.ndim + 1
+    threshold = regularisation * _brightest(rhs, n_batch_axes)
     max_eigenvalue = sense_op.max_eigenvalue_bound() or 1.0
     if _uses_sigpy(backend):
         n_axes = sum(length > 1 for length in rhs.shape[-3:])
         options = {"max_iter": n_iterations, "tau": 1 / (max_eigenvalue + 4 * n_axes), "sigma": 1}
-        return sigpy_app(
-            "TotalVariationRecon", kspace, coil_maps, sense_op.sampled, lamda=threshold, options=options
-        )
+        return sigpy_app("TotalVariationRecon", kspace, coil_maps, sampled, lamda=threshold, options=options)
     return total_variation(
         sense_op.normal, rhs, threshold, max_eigenvalue=max_eigenvalue, n_iterations=n_iterations
     )
+
+
+def _sense_op(coil_maps: torch.Tensor, sampled: Sampling) -> SenseOp:
+    if isinstance(sampled, NonCartesianSampling):
+        return NonCartesianSense(coil_maps, sampled)
+    return SenseOperator(coil_maps, sampled)
+
+
+def _weighted(kspace: torch.Tensor, sampled: Sampling) -> torch.Tensor:
+    """What the operator is to explain: M y. A mask is within its adjoint already."""
+    if isinstance(sampled, NonCartesianSampling) and sampled.weights is not None:
+        return kspace * sampled.weights.to(kspace.device, kspace.real.dtype).sqrt()
+    return kspace
 
 
 def _uses_sigpy(backend: str) -> bool:
