@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import msgspec
 import torch
 
-from gadgets.study import StudyStore
+from gadgets.study import Studies, StudyStore
 from recon_core.engine.engine import Engine
 from recon_core.engine.waiting import Priority
 
@@ -25,8 +25,8 @@ class Context:
 
     header: Any
     """The parsed MRD header (`ismrmrd.xsd.ismrmrdHeader`)."""
-    study: StudyStore = field(default_factory=StudyStore)
-    """What earlier scans of the study left behind: noise covariances, calibrations."""
+    study: Studies = field(default_factory=StudyStore)
+    """What earlier scans left (noise covariances, calibrations, images), and where this one leaves its."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     """Where the arrays are reconstructed."""
     engine: Engine | None = None

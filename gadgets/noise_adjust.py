@@ -1,7 +1,7 @@
 """Noise whitening of the receiver channels."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,9 @@ import numpy.typing as npt
 import torch
 
 from gadgets.gadget import Context, Gadget
+from gadgets.noise_of_study import NoiseCovariance, keep_noise, noise_of_study
 from gadgets.records import Readouts
-from recon_core.coils.whitening import noise_bandwidth_scale, noise_covariance, whitening_matrix
+from recon_core.coils.whitening import noise_covariance, whitening_matrix
 from recon_core.errors import CalibrationError
 
 MAX_NOISE_SAMPLES = 1 << 25
@@ -23,8 +24,10 @@ PLAUSIBLE_BANDWIDTHS = 0.1, 10.0
 class NoiseAdjust(Gadget, frozen=True):
     """Take the noise readouts out of the stream and whiten the channels of all others.
 
-    The covariance comes from this scan's own noise readouts, else from the earlier scan of the study that the
-    header names as its `Noise` dependency; own noise goes first so that a replay equals the inline run.
+    The covariance comes from this scan's own noise readouts, which go first so that a replay equals the
+    inline run; else from the earlier scan that the header names as its `Noise` dependency; else, where the
+    header names its coils, from the study's latest noise scan that had them all, which is noted. Where both
+    scans name their coils, the noise scan's channels are put in the order of this scan's.
     The whitening matrix is scaled by ``sqrt(imaging dwell time / noise dwell time * relative receiver noise
     bandwidth)`` and attached to the readouts, not applied: see `Readouts.coil_matrix`.
     Without usable noise the readouts pass unwhitened, which is said in the log and in their notes.
@@ -52,21 +55,6 @@ class NoiseAdjust(Gadget, frozen=True):
         scan.store(context)
 
 
-@dataclass(frozen=True, slots=True)
-class NoiseCovariance:
-    """What a noise scan leaves in the study store, under ``("noise_covariance", measurement id)``."""
-
-    matrix: torch.Tensor
-    """`(coil, coil)`."""
-    dwell_time_us: float
-
-    def whitening(self, imaging_dwell_time_us: float, relative_bandwidth: float) -> torch.Tensor:
-        if not (self.dwell_time_us > 0 and imaging_dwell_time_us > 0):
-            return whitening_matrix(self.matrix)
-        scale = noise_bandwidth_scale(self.dwell_time_us, imaging_dwell_time_us, relative_bandwidth)
-        return whitening_matrix(self.matrix, scale)
-
-
 class _NoiseScan:
     """The noise readouts of one scan, as many as are worth keeping."""
 
@@ -90,17 +78,14 @@ class _NoiseScan:
         return NoiseCovariance(noise_covariance(samples), self._dwell_time_us)
 
     def store(self, context: Context) -> None:
-        """Leave the covariance to the scans of the study that name this one as their noise dependency."""
-        information = context.header.measurementInformation
-        if information is None or not information.measurementID:
-            return
+        """Leave the covariance to later scans."""
         try:
             covariance = self.covariance()
         except CalibrationError as error:
             context.logger.warning("noise scan not stored: %s", error)
         else:
             if covariance is not None:
-                context.study.put(("noise_covariance", information.measurementID), covariance)
+                keep_noise(covariance, context)
 
 
 class _Whitening:
@@ -116,9 +101,10 @@ class _Whitening:
     def of(cls, scan: _NoiseScan, n_coils: int, context: Context) -> "_Whitening":
         relative_bandwidth, notes = _relative_bandwidth(context.header)
         try:
-            noise = scan.covariance() or _from_study(context)
+            noise = scan.covariance()
             if noise is None:
-                raise CalibrationError("no noise scan")
+                noise, borrowed = noise_of_study(context)
+                notes = (*notes, *borrowed)
             if len(noise.matrix) != n_coils:
                 raise CalibrationError(f"noise scan of {len(noise.matrix)} channels, readouts of {n_coils}")
             whitening_matrix(noise.matrix)
@@ -167,16 +153,6 @@ def _relative_bandwidth(header: Any) -> tuple[float, tuple[str, ...]]:
     if lowest <= stated <= highest:
         return float(stated), ()
     return 1.0, (f"relative receiver noise bandwidth taken as 1, not {stated:g} as the header says",)
-
-
-def _from_study(context: Context) -> NoiseCovariance | None:
-    information = context.header.measurementInformation
-    for dependency in information.measurementDependency if information else ():
-        if dependency.dependencyType.lower() == "noise":
-            stored = context.study.get(("noise_covariance", dependency.measurementID))
-            if isinstance(stored, NoiseCovariance):
-                return stored
-    return None
 
 
 def _runs(readouts: Readouts, values: npt.NDArray[Any]) -> Iterator[Readouts]:

@@ -19,6 +19,8 @@ MAX_XML_CHARACTERS = 1 << 20
 _SPREADING = frozenset(["parallelprocess", "purestream", "distributed", "puredistributed", "stream"])
 _NOT_A_STEP = frozenset(["version", "reader", "readers", "writer", "writers", "distributor"])
 
+_NOISE_SUMMARY = "NoiseSummaryGadget"
+
 
 @dataclass(frozen=True)
 class _StockGadget:
@@ -69,6 +71,19 @@ def recipe_from_xml(text: str, where: str) -> Recipe:
     )
     _ = recipe.gadgets
     return recipe
+
+
+def noise_asked_for(text: str) -> str | None:
+    """The measurement whose noise a configuration asks about, as Gadgetron's clients do; None if it does not.
+
+    Raises RecipeError as `recipe_from_xml`.
+    """
+    if _NOISE_SUMMARY not in text:
+        return None
+    gadgets = list(_gadgets(_root(text, "in CONFIG_TEXT"), "in CONFIG_TEXT"))
+    if [gadget.classname for gadget in gadgets] != [_NOISE_SUMMARY]:
+        return None
+    return gadgets[0].properties.get("noise_file", "").removeprefix("GadgetronNoiseCovarianceMatrix_")
 
 
 class _Builder(ElementTree.TreeBuilder):

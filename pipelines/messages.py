@@ -16,6 +16,7 @@ class MessageId(IntEnum):
     RESPONSE = 7
     ERROR = 8
     ACQUISITION = 1008
+    DEPENDENCY_QUERY = 1019
     IMAGE = 1022
     RECON_DATA = 1023
     IMAGE_ARRAY = 1024

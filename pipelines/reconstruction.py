@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gadgets.gadget import Context
+from gadgets.guides import keep_guide
 from gadgets.mrd_images import from_mrd, to_mrd
 from gadgets.records import ImageSeries, KSpace, Readouts
-from gadgets.study import StudyStore
+from gadgets.study import Studies, StudyStore
 from pipelines.importers.cartesian import cartesian_scan
 from pipelines.inference import device, process_engine
 from pipelines.mrd_header import header_from_xml
@@ -48,7 +49,7 @@ def reconstruct_scan(
     header_xml: bytes,
     items: Iterable[Any],
     *,
-    study: StudyStore | None = None,
+    study: Studies | None = None,
     engine: Engine | None = None,
     is_live: bool = True,
     logger: logging.Logger | logging.LoggerAdapter[logging.Logger] = _LOGGER,
@@ -83,6 +84,9 @@ def reconstruct_scan(
             logger.debug("%s left the last gadget and is not sent", type(result).__name__)
         n_images += len(images)
         yield from images
+        if isinstance(result, ImageSeries):  # those who wait for them have them
+            for image in images:
+                keep_guide(image, context)
     if recipe.makes_images and not n_images:
         raise InputError(
             f"recipe '{recipe.name}': expected data that make an image, got none that its gadgets take; "

@@ -44,6 +44,11 @@ class Sender:
         encoded = answer.encode()
         self.write(struct.pack("<HQQ", MessageId.RESPONSE, number, len(encoded)) + encoded)
 
+    def dependencies(self, attributes: str) -> None:
+        """The answer to a Gadgetron client that asks about noise scans."""
+        encoded = attributes.encode()
+        self.write(struct.pack("<HQ", MessageId.DEPENDENCY_QUERY, len(encoded)) + encoded)
+
     def close(self) -> None:
         with self._lock:
             self.write(struct.pack("<H", MessageId.CLOSE))

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Self
 
-from gadgets.study import StudyStore
+from gadgets.study import Studies, StudyStore
 from pipelines import inference
 from pipelines.journal import Journal
 from pipelines.journal_retention import remove_oldest
@@ -32,6 +32,7 @@ class Server:
     With a journal directory, every session's bytes are kept there before they are parsed. `error_prefix`
     begins the text of every error sent. Raises SessionError when the address cannot be taken, and for one
     that others can reach unless `allow_remote`. With `engine_process` networks run in a process of their own.
+    What one scan leaves for the next is kept in `studies`, or in memory until the server ends.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Server:
         allow_remote: bool = False,
         error_prefix: str = ERROR_PREFIX,
         engine_process: bool = False,
+        studies: Studies | None = None,
     ) -> None:
         if not allow_remote and not _is_loopback(host):
             raise SessionError(
@@ -51,7 +53,7 @@ class Server:
                 "scans; allow remote clients explicitly (--allow-remote)"
             )
         self._journal, self._limits, self._error_prefix = journal, limits or Limits(), error_prefix
-        self._study = StudyStore()
+        self._studies = studies or StudyStore()
         self._sessions: dict[threading.Thread, Session] = {}
         self._refusals: list[threading.Thread] = []
         self._numbers = itertools.count(1)
@@ -131,7 +133,7 @@ class Server:
         logger: logging.LoggerAdapter[logging.Logger],
     ) -> Session:
         return Session(
-            connection, journal, self._limits, self._study, self._engine, logger, self._error_prefix
+            connection, journal, self._limits, self._studies, self._engine, logger, self._error_prefix
         )
 
     def _refuse(self, connection: socket.socket, logger: logging.LoggerAdapter[logging.Logger]) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import ismrmrd
 
 from gadgets.records import Readouts
-from gadgets.study import StudyStore
+from gadgets.study import Studies
+from pipelines.dependency_queries import dependency_answer
 from pipelines.journal import Journal
 from pipelines.limits import Limits
 from pipelines.messages import Close, ConfigFile, ConfigText, Header, Query, Text
@@ -37,12 +38,12 @@ class Session:
         connection: socket.socket,
         journal: Journal | None,
         limits: Limits,
-        study: StudyStore,
+        studies: Studies,
         engine: Engine,
         logger: logging.LoggerAdapter[logging.Logger],
         error_prefix: str = ERROR_PREFIX,
     ) -> None:
-        self._connection, self._limits, self._study, self._logger = connection, limits, study, logger
+        self._connection, self._limits, self._studies, self._logger = connection, limits, studies, logger
         self._journal, self._engine, self._error_prefix = journal, engine, error_prefix
         self._receiver = Receiver(connection, journal, limits.handshake_timeout_s)
         self._sender = Sender(connection, limits.send_timeout_s)
@@ -99,7 +100,7 @@ class Session:
         n_images = 0
         items = self._data(first, messages)
         scan = reconstruct_scan(
-            recipe, header.xml, items, study=self._study, engine=self._engine, logger=self._logger
+            recipe, header.xml, items, study=self._studies, engine=self._engine, logger=self._logger
         )
         with closing(scan) as images:
             for image in images:
@@ -124,6 +125,10 @@ class Session:
                 case Text(text) if recipe:
                     self._logger.info("client: %s", text)
                     recipe = with_text_parameters(recipe, text)
+                case ConfigFile() | ConfigText() if recipe is None and (
+                    answer := dependency_answer(message, self._studies)
+                ):
+                    self._sender.dependencies(answer)
                 case ConfigFile(name) if recipe is None:
                     recipe = recipe_by_name(name)
                 case ConfigText(text) if recipe is None:

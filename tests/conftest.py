@@ -33,6 +33,14 @@ def log_level_as_found() -> Iterator[None]:
     logger.setLevel(level)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def studies_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Servers that tests start remember nothing among the user's own data."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("RECONSTREAM_STUDIES", str(tmp_path_factory.mktemp("studies")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real scans (``raw/``) and images (``images/``); skips the test where it is absent."""

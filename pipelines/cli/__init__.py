@@ -21,6 +21,7 @@ from pipelines.cli.recon import recon
 from pipelines.cli.replay import replay
 from pipelines.cli.send import send
 from pipelines.cli.serve import serve
+from pipelines.cli.studies import app as studies_app
 from pipelines.cli.terminal import StderrHandler
 from pipelines.cli.train import train
 from pipelines.process import prepare_process
@@ -41,6 +42,7 @@ app.command()(inspect)
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(gadgets_app, name="gadgets")
 app.add_typer(models_app, name="models")
+app.add_typer(studies_app, name="studies")
 app.command()(train)
 app.command()(finetune)
 app.command("import")(import_)

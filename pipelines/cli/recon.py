@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import DEFAULT_OUT, AsJson, Formats, OutDirectory, Settings
+from pipelines.cli.options import DEFAULT_OUT, AsJson, Formats, OutDirectory, Settings, Studies
 
 
 def recon(
@@ -15,14 +15,16 @@ def recon(
     settings: Settings = None,
     formats: Formats = "mrd",
     as_json: AsJson = False,
+    studies: Studies = "off",
 ) -> None:
     """Reconstruct raw files.
 
-    Prints the files written. The exit code is 0 only when every image of every file was made. The noise scan
-    of one file serves later ones whose header names it as their noise dependency.
+    Prints the files written. The exit code is 0 only when every image of every file was made. What one file
+    leaves for the scans of its study, its noise scan for one, serves those after it; with `--studies` also
+    what scans left before.
     """
     from pipelines.cli.reconstructing import chosen_formats, chosen_recipe, reconstruct_files, with_settings
 
     chosen = with_settings(chosen_recipe(recipe), settings)
-    if not reconstruct_files(files, lambda _: chosen, out, chosen_formats(formats), as_json):
+    if not reconstruct_files(files, lambda _: chosen, out, chosen_formats(formats), as_json, studies):
         raise typer.Exit(1)

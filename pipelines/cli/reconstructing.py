@@ -12,12 +12,13 @@ import ismrmrd
 import msgspec
 
 from gadgets.mrd_images import NOTE
-from gadgets.study import StudyStore
+from gadgets.study import Studies
 from pipelines.cli.terminal import print_json, scan_progress
 from pipelines.outputs import OUTPUTS, write_all
 from pipelines.recipe import Recipe, recipe_by_name, recipe_from_file, shipped_recipes
 from pipelines.reconstruction import reconstruct_scan
 from pipelines.sources import open_scan
+from pipelines.studies.chosen import chosen_studies
 from recon_core.errors import InputError, RecipeError, ReconstreamError
 
 _LOGGER = logging.getLogger("reconstream")
@@ -79,26 +80,27 @@ def reconstruct_files(
     out: Path,
     formats: Sequence[str],
     as_json: bool,
+    studies: str,
 ) -> bool:
     """Reconstruct every file, going on after a failure; whether all succeeded.
 
     Prints the files written, or all outcomes as JSON; failures go to stderr, one line each.
     """
     _require_distinct(paths)
-    study = StudyStore()
     outcomes = [Outcome(scan=path) for path in paths]
-    for outcome in outcomes:
-        began = perf_counter()
-        try:
-            _reconstruct_file(outcome, recipe_of(outcome.scan), out, formats, study)
-        except (ReconstreamError, OSError) as error:
-            _LOGGER.debug("%s failed", outcome.scan, exc_info=error)
-            outcome.error = str(error)
-            where = "" if str(error).startswith(f"{outcome.scan}:") else f"{outcome.scan}: "
-            print(f"reconstream: {where}{error}", file=sys.stderr)
-        outcome.seconds = round(perf_counter() - began, 3)
-        if not as_json:
-            print(*outcome.files, sep="\n", end="\n" if outcome.files else "")
+    with chosen_studies(studies) as study:
+        for outcome in outcomes:
+            began = perf_counter()
+            try:
+                _reconstruct_file(outcome, recipe_of(outcome.scan), out, formats, study)
+            except (ReconstreamError, OSError) as error:
+                _LOGGER.debug("%s failed", outcome.scan, exc_info=error)
+                outcome.error = str(error)
+                where = "" if str(error).startswith(f"{outcome.scan}:") else f"{outcome.scan}: "
+                print(f"reconstream: {where}{error}", file=sys.stderr)
+            outcome.seconds = round(perf_counter() - began, 3)
+            if not as_json:
+                print(*outcome.files, sep="\n", end="\n" if outcome.files else "")
     if as_json:
         print_json(outcomes)
     return all(outcome.error is None for outcome in outcomes)
@@ -115,7 +117,7 @@ def _require_distinct(paths: Sequence[Path]) -> None:
 
 
 def _reconstruct_file(
-    outcome: Outcome, recipe: Recipe, out: Path, formats: Sequence[str], study: StudyStore
+    outcome: Outcome, recipe: Recipe, out: Path, formats: Sequence[str], study: Studies
 ) -> None:
     """Fill in the outcome while going; raises what stopped the reconstruction."""
     path, outcome.recipe = outcome.scan, recipe.name

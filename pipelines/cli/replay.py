@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import DEFAULT_OUT, AsJson, Formats, OutDirectory, Settings
+from pipelines.cli.options import DEFAULT_OUT, AsJson, Formats, OutDirectory, Settings, Studies
 
 
 def replay(
@@ -17,6 +17,7 @@ def replay(
     settings: Settings = None,
     formats: Formats = "mrd",
     as_json: AsJson = False,
+    studies: Studies = "off",
 ) -> None:
     """Reconstruct what the server received, with the recipe and parameters the client asked for.
 
@@ -29,5 +30,5 @@ def replay(
     def recipe_of(journal: Path) -> Recipe:
         return with_settings(chosen_recipe(recipe) if recipe else journalled_recipe(journal), settings)
 
-    if not reconstruct_files(journals, recipe_of, out, chosen_formats(formats), as_json):
+    if not reconstruct_files(journals, recipe_of, out, chosen_formats(formats), as_json, studies):
         raise typer.Exit(1)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import DEFAULT_PORT
+from pipelines.cli.options import DEFAULT_PORT, Studies
 
 
 def serve(
@@ -34,6 +34,7 @@ def serve(
             "--engine-process", help="Run networks in a process of their own, which may crash alone."
         ),
     ] = False,
+    studies: Studies = "on",
 ) -> None:
     """Serve MRD clients (scanners, Gadgetron clients, `reconstream send`) until stopped.
 
@@ -45,19 +46,22 @@ def serve(
 
     from pipelines.limits import Limits
     from pipelines.server import Server
+    from pipelines.studies.chosen import chosen_studies
 
     logging.getLogger("reconstream").setLevel(min(logging.INFO, logging.getLogger("reconstream").level))
     n_bytes = None if journal_keep_gb is None else int(journal_keep_gb * 1e9)
-    server = Server(
-        host,
-        port,
-        journal=journal,
-        limits=Limits(journal_bytes=n_bytes),
-        allow_remote=allow_remote,
-        error_prefix=error_prefix,
-        engine_process=engine_process,
-    )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.stop(at_once=server.is_stopping))
-    threading.Thread(target=server.warm_up, name="warm-up", daemon=True).start()
-    server.serve_forever()
+    with chosen_studies(studies) as kept:
+        server = Server(
+            host,
+            port,
+            journal=journal,
+            limits=Limits(journal_bytes=n_bytes),
+            allow_remote=allow_remote,
+            error_prefix=error_prefix,
+            engine_process=engine_process,
+            studies=kept,
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: server.stop(at_once=server.is_stopping))
+        threading.Thread(target=server.warm_up, name="warm-up", daemon=True).start()
+        server.serve_forever()

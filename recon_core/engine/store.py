@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from recon_core.engine.package import ModelPackage, load_package
 from recon_core.errors import ModelError
+from recon_core.user_folder import user_folder
 
 SHIPPED = Path(__file__).parents[1] / "models"
 VARIABLE = "RECONSTREAM_MODELS"
-
-
-def user_folder() -> Path:
-    """`RECONSTREAM_MODELS`, or `reconstream/models` where the platform keeps a user's data."""
-    if chosen := os.environ.get(VARIABLE):
-        return Path(chosen)
-    home = Path.home()
-    data = home / "Library" / "Application Support" if sys.platform == "darwin" else home / ".local" / "share"
-    return Path(os.environ.get("XDG_DATA_HOME", data)) / "reconstream" / "models"
 
 
 @dataclass(frozen=True)
@@ -34,7 +24,7 @@ class ModelStore:
 
     @classmethod
     def default(cls) -> ModelStore:
-        return cls(SHIPPED, user_folder())
+        return cls(SHIPPED, user_folder(VARIABLE, "models"))
 
     def folders(self) -> dict[str, Path]:
         """Each package's folder by its name; where both have the name, the one that was added."""

@@ -11,7 +11,7 @@ from gadgets.accumulate import Accumulate
 from gadgets.gadget import Context
 from gadgets.noise_adjust import NoiseAdjust
 from gadgets.records import Readouts
-from gadgets.study import StudyStore
+from gadgets.study import ScanIdentity, StudyStore
 from tests.gadgets.small_scan import (
     context,
     encoding,
@@ -165,4 +165,4 @@ def test_late_noise_is_noted_and_still_stored_for_the_study() -> None:
     assert first.notes == ("not noise-whitened: no noise scan",)
     assert "after imaging began" in second.notes[1]
     assert second.coil_matrix is None
-    assert study.get(("noise_covariance", "scan-1")) is not None
+    assert study.find("noise", ScanIdentity(), "scan-1")

@@ -1,0 +1,1 @@
+"""Studies that outlive the process: an SQLite index and safetensors files in one folder."""
