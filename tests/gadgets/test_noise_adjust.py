@@ -10,6 +10,7 @@ import torch
 from gadgets.accumulate import Accumulate
 from gadgets.gadget import Context
 from gadgets.noise_adjust import NoiseAdjust
+from gadgets.noise_of_study import BORROWED_NOTE
 from gadgets.records import Readouts
 from gadgets.study import ScanIdentity, StudyStore
 from tests.gadgets.small_scan import (
@@ -156,6 +157,69 @@ def test_a_later_scan_uses_the_noise_scan_its_header_names() -> None:
     assert torch.equal(own.coil_matrix, borrowed.coil_matrix)
     (unrelated,) = adjusted(context(ENCODING, measurement=measurement("scan-3"), study=study), imaging())
     assert unrelated.coil_matrix is None
+
+
+def coils(*names: str) -> str:
+    labels = "".join(
+        f"<coilLabel><coilNumber>{number}</coilNumber><coilName>{name}</coilName></coilLabel>"
+        for number, name in enumerate(names)
+    )
+    return f"<acquisitionSystemInformation>{labels}</acquisitionSystemInformation>"
+
+
+def of_patient(patient: str, measured: str) -> str:
+    """`measurement` information with a study before it."""
+    subject = f"<subjectInformation><patientID>{patient}</patientID></subjectInformation>"
+    study = "<studyInformation><studyInstanceUID>1.2</studyInstanceUID></studyInformation>"
+    return f"{subject}{study}{measured}"
+
+
+def test_channels_of_an_earlier_noise_scan_follow_the_coils_of_this_one() -> None:
+    """Also where the noise scan had more of them."""
+    study, names, order = StudyStore(), ("a", "b", "c", "d"), [2, 0, 3]
+    noise = coloured(noise_readout(N_COILS, 256))
+    adjusted(context(ENCODING, measurement=measurement("noise"), system=coils(*names), study=study), noise)
+    subset = replace(imaging(), data=imaging().data[:, order])
+    (own,) = adjusted(context(ENCODING), replace(noise, data=noise.data[:, order]), subset)
+    named = measurement("scan", "noise")
+    turned = context(ENCODING, measurement=named, system=coils(*(names[i] for i in order)), study=study)
+    (borrowed,) = adjusted(turned, subset)
+    assert own.coil_matrix is not None
+    assert borrowed.coil_matrix is not None
+    assert torch.allclose(own.coil_matrix, borrowed.coil_matrix, rtol=1e-4)
+    assert borrowed.notes == ()
+    foreign = context(ENCODING, measurement=named, system=coils("a", "b", "e"), study=study)
+    (unwhitened,) = adjusted(foreign, subset)
+    assert unwhitened.notes == ("not noise-whitened: noise scan without the coil e",)
+
+
+def test_coils_that_all_have_one_name_stay_as_they_are() -> None:
+    study, system = StudyStore(), coils(*["Head"] * N_COILS)
+    noise = coloured(noise_readout(N_COILS, 256))
+    (own,) = adjusted(
+        context(ENCODING, measurement=measurement("noise"), system=system, study=study), noise, imaging()
+    )
+    later = context(ENCODING, measurement=measurement("scan", "noise"), system=system, study=study)
+    (borrowed,) = adjusted(later, imaging())
+    assert own.coil_matrix is not None
+    assert borrowed.coil_matrix is not None
+    assert torch.equal(own.coil_matrix, borrowed.coil_matrix)
+
+
+@pytest.mark.parametrize(
+    ("patient", "names", "is_used"), [("p", "abcd", True), ("q", "abcd", False), ("p", "abce", False)]
+)
+def test_a_scan_that_names_no_noise_borrows_that_of_its_patients_coils_and_says_so(
+    patient: str, names: str, is_used: bool
+) -> None:
+    study = StudyStore()
+    noise_scan = of_patient("p", measurement("noise"))
+    noise = coloured(noise_readout(N_COILS, 256))
+    adjusted(context(ENCODING, measurement=noise_scan, system=coils(*"abcd"), study=study), noise)
+    scan = of_patient(patient, measurement("scan"))
+    (block,) = adjusted(context(ENCODING, measurement=scan, system=coils(*names), study=study), imaging())
+    assert (block.coil_matrix is not None) == is_used
+    assert block.notes == ((BORROWED_NOTE,) if is_used else ("not noise-whitened: no noise scan",))
 
 
 def test_late_noise_is_noted_and_still_stored_for_the_study() -> None:
