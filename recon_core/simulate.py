@@ -80,7 +80,7 @@ def simulate_acquisition(
 
     generator = torch.Generator().manual_seed(seed)
     head = ground_truth.abs()[ground_truth.abs() > 0.05].mean()
-    mixing = _noise_mixing(n_coils, generator) * (head / snr)
+    mixing = noise_mixing(n_coils, generator) * (head / snr)
     kspace += (mixing @ _complex_normal((n_slices, n_coils, kspace[0, 0].numel()), generator)).view_as(kspace)
     return SimulatedScan(
         kspace=kspace,
@@ -150,7 +150,7 @@ def _transmit_phase(shape_yx: tuple[int, int], z_mm: float) -> torch.Tensor:
     return bowl + 1.5 * sinus
 
 
-def _noise_mixing(n_coils: int, generator: torch.Generator) -> torch.Tensor:
+def noise_mixing(n_coils: int, generator: torch.Generator) -> torch.Tensor:
     """A (coil, coil) that correlates white noise, scaled to leave unit noise after a matched combination.
 
     Channels differ in level by up to a factor two and share about a third of their noise amplitude.
