@@ -12,6 +12,8 @@ from recon_core.nets.calibrated_cascade import CalibratedCascade
 from recon_core.nets.d5c5 import D5C5
 from recon_core.nets.dccnn import DCCNN
 from recon_core.nets.dense_unet import DenseUnet
+from recon_core.nets.guided_cascade import GuidedCascade
+from recon_core.nets.manet import MANet
 from recon_core.nets.mdcn import MDCN
 from recon_core.nets.subspace_cascade import SubspaceCascade
 from recon_core.nets.unet import UNet
@@ -22,6 +24,8 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "d5c5": D5C5,
     "dccnn": DCCNN,
     "dense_unet": DenseUnet,
+    "guided_cascade": GuidedCascade,
+    "manet": MANet,
     "mdcn": MDCN,
     "subspace_cascade": SubspaceCascade,
     "unet": UNet,

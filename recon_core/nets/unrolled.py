@@ -8,6 +8,7 @@ from recon_core.fourier import fft
 from recon_core.nets.architecture import Architecture, Count, Weight
 from recon_core.nets.consistency import Measured, data_consistency
 from recon_core.nets.features import channels_last, to_channels, to_image
+from recon_core.nets.guide import guide_magnitudes
 from recon_core.nets.multiscale import TwoScales
 from recon_core.nets.switched import SwitchedNetwork
 from recon_core.nets.undersampled import Undersampled
@@ -47,12 +48,14 @@ class UnrolledNetwork(SwitchedNetwork):
     keeps the measured samples of each coil (λ = ∞, as `data_consistency` defines it).
 
     Departs from MoDL (Aggarwal et al. 2019, doi:10.1109/TMI.2018.2865356) in where it starts, in what the
-    networks see and in that they do not share weights. Nothing belongs to an anatomy.
+    networks see and in that they do not share weights. Nothing belongs to an anatomy. A guide makes a
+    difference where there is a `recon_core.nets.guided_cascade.Guidance`.
     """
 
-    def __init__(self, config: Unrolled) -> None:
+    def __init__(self, config: Unrolled, guidance: torch.nn.Module | None = None) -> None:
         super().__init__(())
         self.config = config
+        self.guidance = guidance
         self.networks = torch.nn.ModuleList(
             TwoScales(n_in=4, n_known=4, n_out=2, widths=config.widths) for _ in range(config.n_cascades)
         )
@@ -71,8 +74,13 @@ class UnrolledNetwork(SwitchedNetwork):
             )
             linear, levels = self._linear_images(undersampled, measured, image)
         beside = to_channels(linear)
+        guide = None if undersampled.guide is None else guide_magnitudes(undersampled)
         for number, network in enumerate(self.networks):
-            refined = image + to_image(network(torch.cat([to_channels(image), beside], dim=1), levels))
+            shown = torch.cat([to_channels(image), beside], dim=1)
+            fusions = None
+            if self.guidance is not None and guide is not None:
+                fusions = self.guidance(number, image, guide)
+            refined = image + to_image(network(shown, levels, fusions))
             weight = self._weight(number, levels)
             image = data_consistency(refined, measured, weight, self.config.consistency_iterations)
         return image
