@@ -57,7 +57,8 @@ class GuidedAttention(torch.nn.Module):
     """f̂ = f ⊗ f^s + f, of the target's features f and the guide's.
 
     MANet (Feng et al. 2021, arXiv:2110.08080), equations 10 to 15. *Open* there, chosen here: fully-connected
-    layers without bias, inside of them a sixteenth of the features, as in the authors' code; SC-CS is one after the other.
+    layers without bias, inside of them a sixteenth of the features, as in the authors' code; SC-CS is one
+    after the other.
     """
 
     def __init__(self, n_features: int, order: Order) -> None:
