@@ -68,7 +68,7 @@ class Example:
             self._serve(arguments[1:])
         elif program == "reconstream":
             # These have tests of their own.
-            wanted = ["--help"] if arguments[0] in ("demo", "train", "finetune") else []
+            wanted = ["--help"] if arguments[0] in ("demo", "train", "finetune", "send-dicom") else []
             port = ["--port", str(self._port)] if arguments[0] == "send" else []
             result = self._runner.invoke(app, [*arguments, *port, *wanted], catch_exceptions=False)
             assert result.exit_code == 0, f"{command}: {result.output}"
@@ -152,7 +152,7 @@ def leaf_commands(command: Any, name: str) -> list[tuple[str, Any]]:
 
 def test_every_command_and_option_is_documented() -> None:
     text = (ROOT / "docs" / "commands.md").read_text()
-    sections = dict(re.findall(r"^##+ (reconstream [\w ]+)\n(.*?)(?=^##|\Z)", text, re.M | re.S))
+    sections = dict(re.findall(r"^##+ (reconstream [\w -]+)\n(.*?)(?=^##|\Z)", text, re.M | re.S))
     for name, command in leaf_commands(typer.main.get_command(app), "reconstream"):
         for parameter in command.params:
             is_option = parameter.param_type_name == "option"

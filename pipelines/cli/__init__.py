@@ -20,6 +20,7 @@ from pipelines.cli.recipes import app as recipes_app
 from pipelines.cli.recon import recon
 from pipelines.cli.replay import replay
 from pipelines.cli.send import send
+from pipelines.cli.send_dicom import send_dicom
 from pipelines.cli.serve import serve
 from pipelines.cli.studies import app as studies_app
 from pipelines.cli.terminal import StderrHandler
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.command()(recon)
 app.command()(serve)
 app.command()(send)
+app.command()(send_dicom)
 app.command()(replay)
 app.command()(inspect)
 app.add_typer(recipes_app, name="recipes")
