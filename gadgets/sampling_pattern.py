@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 
 from gadgets.encoding import Encoding
-from recon_core.lattice import lattice_offset, regular_acceleration
+from recon_core.lattice import fills_a_block, lattice_offset, regular_acceleration
 
 
 class Lines(NamedTuple):
@@ -60,18 +60,10 @@ def _missing_from_lattice(lines: npt.NDArray[np.bool_], encoding: Encoding, rate
     lattice[z :: rates[0], y :: rates[1]] = True
     outline = _outline(lines, encoding)
     expected = lattice & outline
-    if not _fills_a_block(lines, lines & ~lattice):
+    if not fills_a_block(seen, torch.from_numpy(lines & ~lattice)):
         n_expected = int(outline.sum()) // (rates[0] * rates[1])
         return Lines(max(n_expected - int(lines.sum()), 0), n_expected)
     return Lines(int((expected & ~lines).sum()), int(expected.sum()))
-
-
-def _fills_a_block(lines: npt.NDArray[np.bool_], between: npt.NDArray[np.bool_]) -> bool:
-    """Whether the rectangle about the lines between the lattice's is full: calibration, not chance."""
-    if not between.any():
-        return True
-    (z0, y0), (z1, y1) = np.argwhere(between).min(axis=0), np.argwhere(between).max(axis=0)
-    return bool(lines[z0 : z1 + 1, y0 : y1 + 1].all())
 
 
 def _outline(lines: npt.NDArray[np.bool_], encoding: Encoding) -> npt.NDArray[np.bool_]:

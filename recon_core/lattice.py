@@ -13,7 +13,7 @@ def regular_acceleration(sampled: torch.Tensor) -> tuple[int, int] | None:
     """The acceleration (Rz, Ry) of a regular sampling pattern, with or without a calibration block inside.
 
     The pattern is regular when its lattice has no gap along either axis (its outline may be
-    partial or elliptic) and everything sampled off the lattice fills one rectangle.
+    partial or elliptic) and everything sampled off the lattice fills one block.
 
     Args:
         sampled: (kz, ky) bool.
@@ -65,11 +65,22 @@ def _is_regular(sampled: torch.Tensor, acceleration: tuple[int, int]) -> bool:
     lines = sampled[z :: acceleration[0], y :: acceleration[1]]
     if not _has_no_gap(lines) or not _has_no_gap(lines.T):
         return False
-    between = torch.nonzero(sampled & ~lattice_mask(sampled, acceleration))
-    if len(between) == 0:
-        return bool(lines.any())
-    (z_first, y_first), (z_last, y_last) = between.amin(dim=0).tolist(), between.amax(dim=0).tolist()
-    return bool(sampled[z_first : z_last + 1, y_first : y_last + 1].all())
+    return bool(lines.any()) and fills_a_block(sampled, sampled & ~lattice_mask(sampled, acceleration))
+
+
+def fills_a_block(sampled: torch.Tensor, between: torch.Tensor) -> bool:
+    """Whether every row and column is full from the first to the last of `between`, both `(kz, ky)` bool.
+
+    A calibration block is so, be it cut or elliptic; lines left between a lattice's by chance are not.
+    """
+    spanned = _from_first_to_last(between, 0) | _from_first_to_last(between, 1)
+    return bool((sampled | ~spanned).all())
+
+
+def _from_first_to_last(mask: torch.Tensor, axis: int) -> torch.Tensor:
+    begun = mask.int().cumsum(axis) > 0
+    not_over = mask.int().flip(axis).cumsum(axis).flip(axis) > 0
+    return begun & not_over
 
 
 def _has_no_gap(lines: torch.Tensor) -> bool:

@@ -34,6 +34,18 @@ def test_a_partial_or_elliptic_outline_is_still_regular() -> None:
     assert regular_acceleration(partial) == (1, 2)
 
 
+def test_an_elliptic_calibration_block_is_still_regular_and_scattered_samples_are_not() -> None:
+    z, y = torch.arange(40)[:, None] - 20, torch.arange(48) - 24
+    lattice = (z % 2 == 0) & (y % 3 == 0)
+    elliptic = lattice | ((z / 9) ** 2 + (y / 12) ** 2 <= 1)
+    assert regular_acceleration(elliptic) == (2, 3)
+    elliptic[20, 25] = False
+    assert regular_acceleration(elliptic) is None
+    scattered = lattice.clone()
+    scattered[15, 10] = scattered[25, 10] = True
+    assert regular_acceleration(scattered) is None
+
+
 def test_full_sampling_is_acceleration_one() -> None:
     assert regular_acceleration(torch.ones((1, 31), dtype=torch.bool)) == (1, 1)
     assert regular_acceleration(torch.ones((9, 31), dtype=torch.bool)) == (1, 1)
