@@ -14,7 +14,14 @@ from recon_core.coils.combine import sense_combine
 from recon_core.coils.low_resolution import low_resolution_maps
 from recon_core.errors import InputError
 from recon_core.fourier import ifft, resize
-from recon_core.grappa import GrappaWeights, apply_grappa, grappa_weights, unmix, unmixing
+from recon_core.grappa import (
+    GrappaWeights,
+    apply_grappa,
+    grappa_weights,
+    measured_between,
+    unmix,
+    unmixing,
+)
 from recon_core.lattice import is_nearly_regular, regular_acceleration
 
 
@@ -22,7 +29,8 @@ class Grappa(Gadget, frozen=True):
     """Parallel imaging of regularly undersampled k-space, its missing lines calculated from their neighbours.
 
     Combined with `low_resolution` maps, weights and maps become one set of unmixing coefficients in image
-    space; otherwise k-space is filled, then combined as in `FourierReconstruction`. Images of a slice share
+    space; otherwise k-space is filled, then combined as in `FourierReconstruction`. Lines acquired between
+    those of the pattern stay as they were measured, and are the sources of no others. Images of a slice share
     weights as long as their calibration data stay the same. Fully sampled k-space is Fourier-transformed.
     Lines missing from the header's pattern are zeros.
 
@@ -52,8 +60,10 @@ class GrappaCalibration(NamedTuple):
     """What is computed once for a slice."""
 
     weights: GrappaWeights
-    coil_weights: torch.Tensor | None
-    """Unmixing coefficients, or coil maps where unmixing would wrap around; None for other combinations."""
+    coil_maps: torch.Tensor | None
+    """None for combinations that need none."""
+    coefficients: torch.Tensor | None
+    """Of unmixing; None where that would wrap around, and without maps."""
 
 
 def grappa_image(kspace: KSpace, gadget: Grappa, known: PerSlice[GrappaCalibration]) -> ImageSeries:
@@ -79,19 +89,22 @@ def grappa_image(kspace: KSpace, gadget: Grappa, known: PerSlice[GrappaCalibrati
             centre, acceleration, kernel=gadget.kernel, regularisation=gadget.regularisation
         )
         if gadget.combine != "low_resolution":
-            return GrappaCalibration(weights, None)
+            return GrappaCalibration(weights, None, None)
         coil_maps = low_resolution_maps(reference, (n_z, n_y, n_x))
-        return GrappaCalibration(weights, coil_maps if wraps else unmixing(weights, coil_maps))
+        return GrappaCalibration(weights, coil_maps, None if wraps else unmixing(weights, coil_maps))
 
-    weights, coil_weights = known.get(kspace, reference, calibrate, acceleration, n_z, n_y, n_x)
-    if coil_weights is not None and not wraps:
-        image = unmix(coil_weights, kspace.data, lines, acceleration)[None]
+    weights, coil_maps, coefficients = known.get(kspace, reference, calibrate, acceleration, n_z, n_y, n_x)
+    if coil_maps is not None and coefficients is not None:
+        image = unmix(coefficients, kspace.data, lines, acceleration)[None]
+        missed = measured_between(weights, kspace.data, lines)
+        if missed is not None:
+            image += torch.linalg.vecdot(coil_maps, ifft(missed), dim=0)
     else:
         coil_images = ifft(apply_grappa(weights, kspace.data, lines))
-        if coil_weights is None:
+        if coil_maps is None:
             image = combined(coil_images, gadget.combine)
         else:
-            image = sense_combine(coil_images, coil_weights)[None]
+            image = sense_combine(coil_images, coil_maps)[None]
     rates = f"{acceleration[0]} x {acceleration[1]} (kz x ky)"
     return reconstructed(kspace, image, f"GRAPPA {rates}, calibrated on {tuple(reference.shape[1:])} samples")
 

@@ -117,7 +117,8 @@ def unmixing(weights: GrappaWeights, coil_maps: torch.Tensor) -> torch.Tensor:
 
     W_c'c(r) = δ_c'c + Σ_o w_c'c(o)·e^(−2πi o·r) is the kernel in image space, o the steps from target to
     source. The image is Σ_c u_c·a_c, a the aliased coil images: see `unmix`. Equal to `apply_grappa` but
-    for the edges of k-space, which wrap around, and the calibration lines, which are not used.
+    for the edges of k-space, which wrap around, and the lines measured between those of the lattice, which
+    are not used: see `measured_between`.
 
     Args:
         weights: of this coil array.
@@ -164,6 +165,48 @@ def unmix(
     """
     lattice = lattice_mask(sampled, acceleration)
     return (coefficients * ifft(kspace * lattice[..., None])).sum(dim=-4)
+
+
+def measured_between(
+    weights: GrappaWeights, kspace: torch.Tensor, sampled: torch.Tensor
+) -> torch.Tensor | None:
+    """Measured less calculated k-space of the lines acquired off the lattice, calibration lines as a rule:
+    what is still to be added to the coils' k-space behind `unmix`.
+
+    Calculated as there, wrapping around, but for the block alone that these lines lie in.
+
+    Args:
+        weights: of this coil array and acceleration, which divides the matrix.
+        kspace: (coil, kz, ky, kx).
+        sampled: (kz, ky) bool.
+
+    Returns:
+        (coil, kz, ky, kx), zero elsewhere; None where all lines lie on the lattice.
+    """
+    _require_matching("measured_between", weights, kspace, sampled)
+    lattice = lattice_mask(sampled, weights.acceleration)
+    between = sampled & ~lattice
+    places = torch.nonzero(between)
+    if len(places) == 0:
+        return None
+    of_grid, around, offset = lattice_offset(sampled, weights.acceleration), [], []
+    for axis, rate in enumerate(weights.acceleration):
+        first, last = int(places[:, axis].min()), int(places[:, axis].max())
+        reach = weights.kernel.shape[3 + axis] // 2 * rate + rate - 1  # of any source from its target
+        rows = torch.arange(first - reach, last + 1 + reach, device=kspace.device)
+        around.append(
+            (rows % kspace.shape[1 + axis], slice(first, last + 1), slice(reach, len(rows) - reach))
+        )
+        offset.append((of_grid[axis] - int(rows[0])) % rate)
+    (rows_z, z, inner_z), (rows_y, y, inner_y) = around
+    half_x = weights.kernel.shape[5] // 2
+    sources = kspace[:, rows_z][:, :, rows_y] * lattice[rows_z][:, rows_y, None]
+    sources = torch.cat([sources[..., -half_x:], sources, sources[..., :half_x]], -1) if half_x else sources
+    calculated = _filled(weights, sources, (offset[0], offset[1]))
+    calculated = calculated[:, inner_z, inner_y, half_x : half_x + kspace.shape[-1]]
+    missed = torch.zeros_like(kspace)
+    missed[:, z, y] = (kspace[:, z, y] - calculated) * between[z, y, None]
+    return missed
 
 
 def _extent(n_sources: int, rate: int) -> int:

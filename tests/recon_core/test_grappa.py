@@ -11,7 +11,14 @@ import torch
 
 from recon_core.errors import CalibrationError, InputError
 from recon_core.fourier import fft, ifft, resize
-from recon_core.grappa import GrappaWeights, apply_grappa, grappa_weights, unmix, unmixing
+from recon_core.grappa import (
+    GrappaWeights,
+    apply_grappa,
+    grappa_weights,
+    measured_between,
+    unmix,
+    unmixing,
+)
 from recon_core.metrics import nrmse
 from recon_core.phantom import head_phantom
 from recon_core.simulate import loop_coil_maps
@@ -158,6 +165,30 @@ def test_unmixing_equals_filling_and_combining_but_for_the_edges(
     torch.testing.assert_close(unmix(unmixing(weights, coil_maps), kspace, sampled, rates), expected)
 
 
+@pytest.mark.parametrize(
+    ("rates", "offset", "grid"),
+    [((1, 2), (0, 0), (1, 24, 9)), ((1, 4), (0, 3), (1, 32, 8)), ((2, 3), (1, 2), (12, 24, 7))],
+)
+def test_lines_between_the_lattice_are_as_measured_with_what_unmixing_lacks(
+    rates: tuple[int, int], offset: tuple[int, int], grid: tuple[int, int, int]
+) -> None:
+    kernel = (1 if rates[0] == 1 else 2, 4, 3)
+    weights = GrappaWeights(random_kspace(rates[0] * rates[1] - 1, 3, 3, *kernel, seed=1), rates)
+    lattice = every(rates, grid[:2], offset)
+    whole = random_kspace(3, *grid)
+    # A coil map of ones for one coil alone leaves that coil's image.
+    each_coil = torch.eye(3, dtype=whole.dtype)[..., None, None, None].expand(3, 3, *grid)
+    unmixed = [unmix(unmixing(weights, maps), whole, lattice, rates) for maps in each_coil]
+    calculated = fft(torch.stack(unmixed))
+    for block in (slice(8, 17), slice(0, 7), slice(-8, None)):
+        sampled = lattice.clone()
+        sampled[:, block] = True
+        missed = measured_between(weights, whole * sampled[..., None], sampled)
+        assert missed is not None
+        torch.testing.assert_close(calculated + missed, torch.where(sampled[..., None], whole, calculated))
+    assert measured_between(weights, whole * lattice[..., None], lattice) is None
+
+
 def test_weights_serve_every_repetition_and_acquired_samples_stay() -> None:
     kspace = random_kspace(3, 2, 1, 24, 12)
     sampled = every((1, 2), (1, 24))
@@ -202,6 +233,9 @@ def test_cuda_agrees_with_cpu() -> None:
         apply_grappa(on_gpu, kspace.cuda(), sampled.cuda()).cpu(), apply_grappa(weights, kspace, sampled)
     )
     torch.testing.assert_close(unmixing(on_gpu, coil_maps.cuda()).cpu(), unmixing(weights, coil_maps))
+    sampled[3:7, 8:16] = True
+    missed = measured_between(on_gpu, kspace.cuda(), sampled.cuda())
+    torch.testing.assert_close(missed.cpu(), measured_between(weights, kspace, sampled))
 
 
 def test_too_little_calibration_names_what_is_needed() -> None:
