@@ -34,9 +34,12 @@ class Accumulate(Gadget, frozen=True):
     left out. A readout flagged REVERSE is flipped first and is then as any other; `center_sample` counts on
     the flipped one. Lines acquired more than once (averages) are averaged. Segments play no part.
 
-    *Calibration.* Lines flagged PARALLEL_CALIBRATION calibrate only, those flagged
-    PARALLEL_CALIBRATION_AND_IMAGING do both. An image without calibration lines of its own takes
-    the latest ones of its slice, from another repetition, contrast or encoding space too.
+    *Calibration.* Lines flagged PARALLEL_CALIBRATION calibrate, those flagged
+    PARALLEL_CALIBRATION_AND_IMAGING are of the image as well. So are the former where the header's
+    calibration mode is `embedded`, which makes them lines of the same scan: an image takes those that have
+    its counters and its samples along kx and are not among its lines yet. In any other mode, or without one,
+    they may differ in contrast, and only calibrate. An image without calibration lines of its own is
+    calibrated by the latest ones of its slice, from another repetition, contrast or encoding space too.
 
     *Complete* is an image at LAST_IN_SLICE (of the last average; in 3-D once no line is missing), at
     LAST_IN_REPETITION or LAST_IN_MEASUREMENT, else at the end of the stream, which is noted. The last

@@ -29,10 +29,15 @@ class CalibrationLines:
         self._replaced = [i for i, counter in enumerate(sort_by) if counter in ("repetition", "average")]
 
     def take(self, key: Key, image: KSpaceBuffer, images_begun: Container[Key]) -> torch.Tensor | None:
-        """The calibration data `(coil, kz, ky, kx)` for an image that is complete."""
+        """The calibration data `(coil, kz, ky, kx)` for an image that is complete.
+
+        Embedded reference lines of the image's own become lines of the image.
+        """
         if key in self.begun:
             lines = self.begun.pop(key)
-            _fill_from(image, lines)
+            _fill_holes(lines, image)
+            if image.encoding.has_embedded_calibration:
+                _embed(lines, image)
             self._keep(key, lines)
         else:
             for other in [other for other in self.begun if self._same_slice(other, key)]:
@@ -62,14 +67,22 @@ class CalibrationLines:
         return tuple(-1 if i in self._replaced else counter for i, counter in enumerate(key))
 
 
-def _fill_from(image: KSpaceBuffer, lines: KSpaceBuffer) -> None:
+def _fill_holes(lines: KSpaceBuffer, image: KSpaceBuffer) -> None:
     """Fill holes in a block of reference lines with the image's own, where these were not flagged as both."""
     z, y = np.nonzero(lines.lines)
-    box = slice(z.min(), z.max() + 1), slice(y.min(), y.max() + 1)
-    holes = image.lines[box] & ~lines.lines[box]
+    inside = np.zeros_like(lines.lines)
+    inside[z.min() : z.max() + 1, y.min() : y.max() + 1] = True
+    holes = inside & image.lines & ~lines.lines
     if holes.any():
-        lines.averaged()[box][holes] = image.averaged()[box][holes]
-        lines.counts[box][holes] = image.counts[box][holes]
+        lines.take_over(image, holes)
+
+
+def _embed(lines: KSpaceBuffer, image: KSpaceBuffer) -> None:
+    """Give an image the reference lines between its own, where they have the samples that its own have."""
+    along_x = image.sampled.any((0, 1))
+    between = ~image.lines & (lines.sampled == along_x).all(-1)
+    if between.any():
+        image.take_over(lines, between)
 
 
 def _fully_sampled(lines: KSpaceBuffer) -> torch.Tensor | None:

@@ -46,6 +46,8 @@ class Encoding:
     """By counter name; a counter the header says nothing of is absent."""
     acceleration: tuple[int, int] = (1, 1)
     """Along `(kspace_encode_step_1, kspace_encode_step_2)`."""
+    has_embedded_calibration: bool = False
+    """Whether the reference lines are lines of the images' own scan; else they may differ in contrast."""
     trajectory: str = "cartesian"
 
     @classmethod
@@ -74,6 +76,7 @@ class Encoding:
             recon_fov_mm=_xyz(recon.fieldOfView_mm, float),
             limits=_limits(encoding.encodingLimits, matrices[0]),
             acceleration=_acceleration(encoding.parallelImaging),
+            has_embedded_calibration=_is_embedded(encoding.parallelImaging),
             trajectory=encoding.trajectory.value if encoding.trajectory else "cartesian",
         )
 
@@ -101,3 +104,8 @@ def _acceleration(parallel_imaging: Any) -> tuple[int, int]:
     factor = parallel_imaging.accelerationFactor
     # Some converters write 0 along an axis that is not accelerated.
     return max(1, int(factor.kspace_encoding_step_1)), max(1, int(factor.kspace_encoding_step_2))
+
+
+def _is_embedded(parallel_imaging: Any) -> bool:
+    mode = parallel_imaging.calibrationMode if parallel_imaging is not None else None
+    return mode is not None and mode.value == "embedded"

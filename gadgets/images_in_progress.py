@@ -190,13 +190,13 @@ class ImagesInProgress:
 
     def _complete(self, key: Key) -> KSpace:
         image = self._begun.pop(key)
+        calibration = self._calibration.take(key, image, self._begun)
         n_missing, n_expected = missing_lines(image.lines, image.encoding)
         if n_missing:
             self._note(image, f"{n_missing} of {n_expected} lines missing")
         data = image.recombined().to(self._context.device)
         if not image.data[:, :, 0].any() and not image.data.any():
             self._note(image, NO_SIGNAL_NOTE)
-        calibration = self._calibration.take(key, image, self._begun)
         self._n_images += 1
         if self._trigger is None and "average" not in (*self._sort_by, *image.encoding.limits):
             self._given_out.add(key)

@@ -99,6 +99,13 @@ class KSpaceBuffer:
             data = torch.matmul(self.coil_matrix.cpu(), data)
         return data.movedim(2, 0)
 
+    def take_over(self, other: "KSpaceBuffer", which: npt.NDArray[np.bool_]) -> None:
+        """Lines `(kz, ky)` of another buffer on the same grid in place of the own, averaged."""
+        self.averaged()[which] = other.averaged()[which]
+        self.counts[which] = other.counts[which]
+        self.n_averages[which] = other.n_averages[which]
+        self._headers[which] = other._headers[which]
+
     def _add_once(
         self, readouts: Readouts, z: npt.NDArray[np.intp], y: npt.NDArray[np.intp], window: _Window
     ) -> None:

@@ -1,8 +1,6 @@
 """What a network is given of a k-space: 2-D slices along an axis that is fully sampled."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -41,24 +39,6 @@ def sliced_axis(kspace: KSpace) -> int:
         f"network: expected kz or kx to be fully sampled, got neither in a volume of "
         f"{tuple(sampled.shape)} (kz, ky, kx)"
     )
-
-
-def with_embedded_lines(kspace: CalibratedKSpace, header: Any) -> CalibratedKSpace:
-    """With reference lines among the samples where the header calls their calibration embedded.
-
-    Those are lines of the same scan, and networks are trained with a sampled centre. Reference lines of
-    another scan (separate, external) may differ in contrast and stay out.
-    """
-    encoding = header.encoding[int(kspace.header["encoding_space_ref"])]
-    imaging = encoding.parallelImaging
-    if kspace.calibration is None or imaging is None or imaging.calibrationMode is None:
-        return kspace
-    if imaging.calibrationMode.value != "embedded":
-        return kspace
-    lines = resize(kspace.calibration, kspace.data.shape[1:])
-    centre = torch.ones(kspace.calibration.shape[1:], dtype=torch.bool, device=lines.device)
-    added = resize(centre, kspace.sampled.shape) & ~kspace.sampled
-    return replace(kspace, data=torch.where(added, lines, kspace.data), sampled=kspace.sampled | added)
 
 
 def slices_of(kspace: CalibratedKSpace, axis: int) -> Undersampled:

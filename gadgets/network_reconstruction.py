@@ -11,7 +11,7 @@ from gadgets.coil_maps import CoilMaps, calibrated_by, with_coil_maps
 from gadgets.fourier_reconstruction import fourier_image, undersampling_note
 from gadgets.gadget import Context, Gadget
 from gadgets.mrd_images import FALLBACK, PROVENANCE
-from gadgets.network_input import sliced_axis, slices_of, spirit_kernels, with_embedded_lines
+from gadgets.network_input import sliced_axis, slices_of, spirit_kernels
 from gadgets.reconstructed import METHOD, reconstructed
 from gadgets.records import CalibratedKSpace, ImageSeries, KSpace
 from gadgets.wavelet_sense import WaveletSense, wavelet_reconstruction
@@ -92,7 +92,6 @@ class NetworkReconstruction(Gadget, frozen=True):
             raise InputError(f"model '{self.model}': expected an engine to run it, got none")
         package = context.engine.package(self.model)
         anatomy, contrast = self._anatomy(context, package.manifest), self.contrast or None
-        kspace = with_embedded_lines(kspace, context.header)
         axis = sliced_axis(kspace)
         slices = slices_of(kspace, axis)
         image = slices.zero_filled()

@@ -66,11 +66,23 @@ def kspaces_of(recon_data: ReconData, header: Any) -> Iterator[KSpace]:
 
 
 def _kspace(bit: ReconBit, where: tuple[int, ...], encoding: Encoding) -> KSpace | None:
-    """The k-space of one location, S and N; None when no readout was put there."""
+    """The k-space of one location, S and N, with its embedded reference lines as `Accumulate` has them; None
+    when no readout was put there."""
     headers, lines = _lines(bit.data, where)
     if not lines.any():
         return None
     data = bit.data.data[where]
+    reference = bit.reference
+    # References of another shape are averaged over images, or on a grid of their own.
+    if (
+        encoding.has_embedded_calibration
+        and reference is not None
+        and reference.data.shape == bit.data.data.shape
+    ):
+        reference_headers, reference_lines = _lines(reference, where)
+        headers = np.where(lines, headers, reference_headers)
+        data = np.where(lines[..., None], data, reference.data[where])
+        lines = lines | reference_lines
     n_z, n_y, n_x = data.shape[1:]
     encoded_fov_mm, (encoded_x, encoded_y, encoded_z) = encoding.encoded_fov_mm, encoding.encoded_matrix
     grid = n_x, max(n_y, encoded_y), max(n_z, encoded_z)
@@ -86,7 +98,7 @@ def _kspace(bit: ReconBit, where: tuple[int, ...], encoding: Encoding) -> KSpace
             # Only oversampling that has been removed makes a readout shorter: its steps in k stay the same.
             encoded_fov_mm=(encoded_fov_mm[0] * n_x / encoded_x, *encoded_fov_mm[1:]),
         ),
-        calibration=None if bit.reference is None else _calibration(bit.reference, where),
+        calibration=None if reference is None else _calibration(reference, where),
     )
 
 

@@ -11,6 +11,8 @@ import pytest
 Array = npt.NDArray[Any]
 Reference = Literal["phantom", "full sampling", "rss", "matched", "sense", "wavelet"]
 
+CalibrationMode = Literal["embedded", "separate", "unannounced"]
+
 FOLDER = Path(__file__).parent / "cases"
 
 
@@ -26,15 +28,15 @@ class Comparison(
     below: float
     """The bound that the test holds: room for rounding and another BART, for nothing else."""
     parameters: dict[str, Any] = {}
-    announced: bool = True
-    """Undersampled: whether header and flags tell of it, or the sampling alone."""
+    calibration_mode: CalibrationMode = "embedded"
+    """Undersampled: what the header says; where unannounced, the sampling alone tells of calibration."""
     zero_filled: float = float("nan")
     """Undersampled: what `nrmse` is without unfolding, as measured."""
 
     @property
     def label(self) -> str:
         words = [self.recipe, *(f"{key}={value}" for key, value in self.parameters.items()), self.reference]
-        words += [] if self.announced else ["unannounced"]
+        words += [] if self.calibration_mode == "embedded" else [self.calibration_mode]
         return "-".join(words).replace(" ", "-")
 
 

@@ -27,7 +27,7 @@ class Samples(NamedTuple):
     """A Cartesian 2-D scan, zero where nothing was sampled."""
 
     kspace: Array
-    """`(slice, coil, ky, kx)`"""
+    """`(slice, coil, ky, kx)`, embedded calibration lines among them"""
     calibration: Array
     """The same, of the lines to calibrate from; all lines where none are flagged."""
     noise: Array | None
@@ -49,6 +49,10 @@ def read_samples(path: Path) -> Samples:
     kspace = np.zeros((n_slices, n_coils, n_y, n_x), np.complex64)
     calibration = np.zeros_like(kspace)
     noise = None
+    parallel = encoding.parallelImaging
+    is_embedded = (
+        parallel is not None and parallel.calibrationMode == ismrmrd.xsd.calibrationModeType.EMBEDDED
+    )
     for head, data in zip(heads, table["data"], strict=True):
         samples = data.view(np.complex64).reshape(n_coils, -1)
         flags, counters = int(head["flags"]), head["idx"]
@@ -59,7 +63,7 @@ def read_samples(path: Path) -> Samples:
         elif counters["repetition"] == 0:
             if flags & (_CALIBRATION | _BOTH):
                 calibration[place] = samples
-            if not flags & _CALIBRATION:
+            if is_embedded or not flags & _CALIBRATION:
                 kspace[place] = samples
     if not calibration.any():
         calibration = kspace

@@ -42,7 +42,7 @@ def test_parallel_imaging_comes_near_the_truth_and_zero_filling_does_not(tmp_pat
     result = run_demo(tmp_path)
     by_recipe = {trial.recipe: trial for trial in result.trials}
     assert list(by_recipe) == list(demo.RECIPES)
-    assert by_recipe["cartesian_fft"].nrmse > 0.2
+    assert by_recipe["cartesian_fft"].nrmse > 0.15
     for recipe in ("cartesian_grappa", "cartesian_sense", "cartesian_cascade"):
         assert by_recipe[recipe].nrmse < 0.08
         assert by_recipe[recipe].ssim > 0.9

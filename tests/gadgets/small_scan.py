@@ -38,6 +38,7 @@ def encoding(
     recon: Sequence[int] | None = None,
     limits: dict[str, tuple[int, int, int]] | None = None,
     acceleration: tuple[int, int] | None = None,
+    calibration_mode: str | None = None,
     trajectory: str = "cartesian",
 ) -> str:
     """The XML of one encoding, 1 mm a pixel; limits are (minimum, maximum, center)."""
@@ -53,7 +54,9 @@ def encoding(
         "<parallelImaging><accelerationFactor>"
         f"<kspace_encoding_step_1>{acceleration[0]}</kspace_encoding_step_1>"
         f"<kspace_encoding_step_2>{acceleration[1]}</kspace_encoding_step_2>"
-        "</accelerationFactor></parallelImaging>"
+        "</accelerationFactor>"
+        + (f"<calibrationMode>{calibration_mode}</calibrationMode>" if calibration_mode else "")
+        + "</parallelImaging>"
     )
     return _ENCODING.format(
         encoded=_XYZ.format("matrixSize", *encoded) + _XYZ.format("fieldOfView_mm", *map(float, encoded)),

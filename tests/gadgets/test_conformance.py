@@ -18,7 +18,13 @@ from pipelines.recipe import Recipe, Step
 from pipelines.runner import run_threaded
 from tests.gadgets.small_scan import context, encoding, flagged, head_kspace, joined, noise_readout, readouts
 
-ENCODING = encoding((64, 32, 1), recon=(32, 32, 1), limits={"slice": (0, 1, 0)}, acceleration=(2, 1))
+ENCODING = encoding(
+    (64, 32, 1),
+    recon=(32, 32, 1),
+    limits={"slice": (0, 1, 0)},
+    acceleration=(2, 1),
+    calibration_mode="embedded",
+)
 PARAMETERS: dict[str, dict[str, Any]] = {
     "CoilCompression": {"n_coils": 3},
     "CoilMaps": {"calibration_width": 14, "kernel_width": 4},

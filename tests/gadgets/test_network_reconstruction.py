@@ -13,7 +13,7 @@ from gadgets.coil_maps import CoilMaps, calibrated_by
 from gadgets.gadget import Context
 from gadgets.mrd_images import FALLBACK, to_mrd
 from gadgets.name_series import NameSeries
-from gadgets.network_input import sliced_axis, slices_of, spirit_kernels, with_embedded_lines
+from gadgets.network_input import sliced_axis, slices_of, spirit_kernels
 from gadgets.network_reconstruction import NetworkReconstruction
 from gadgets.reconstructed import METHOD
 from gadgets.records import KSpace
@@ -74,33 +74,6 @@ def test_a_slice_is_given_as_it_is() -> None:
     assert torch.equal(given.coil_maps, maps[0].movedim(0, 1))
     assert given.noise_std is not None
     assert torch.equal(given.noise_std[0], estimated_noise_std(kspace.data[:, 0], kspace.sampled[0]))
-
-
-def scan_with_reference_lines(mode: str | None) -> tuple[KSpace, torch.Tensor]:
-    """Every fourth line, the 13 central ones beside them; and the fully sampled k-space."""
-    full, _ = head_kspace(4, (32, 32))
-    sampled = torch.zeros(1, 32, 32, dtype=torch.bool)
-    sampled[:, ::4] = True
-    kspace = replace(
-        slice_kspace(), data=full * sampled, sampled=sampled, calibration=full[:, :, 10:23].clone()
-    )
-    imaging = None if mode is None else SimpleNamespace(calibrationMode=SimpleNamespace(value=mode))
-    header = SimpleNamespace(encoding=[SimpleNamespace(parallelImaging=imaging)])
-    with_lines = with_embedded_lines(calibrated_by(kspace, some_maps(kspace)), header)
-    return with_lines, full
-
-
-def test_embedded_reference_lines_are_samples() -> None:
-    kspace, full = scan_with_reference_lines("embedded")
-    lines = torch.nonzero(kspace.sampled[0, :, 0]).flatten().tolist()
-    assert lines == sorted({*range(0, 32, 4), *range(10, 23)})
-    torch.testing.assert_close(kspace.data, full * kspace.sampled)
-
-
-@pytest.mark.parametrize("mode", ["separate", "external", None])
-def test_reference_lines_of_another_scan_stay_out_of_the_image(mode: str | None) -> None:
-    kspace, _ = scan_with_reference_lines(mode)
-    assert torch.nonzero(kspace.sampled[0, :, 0]).flatten().tolist() == list(range(0, 32, 4))
 
 
 def test_the_slices_of_a_volume_are_its_model_taken_apart() -> None:
