@@ -26,9 +26,8 @@ from recon_core.errors import InputError
 from recon_core.simulate import loop_coil_maps, noise_mixing
 from recon_core.training.draws import Draws
 from recon_core.training.random_phase import tissue_phase
+from recon_core.trajectories import directions, golden_angle, radial
 
-GOLDEN_ANGLE_RAD = math.pi * (math.sqrt(5) - 1) / 2
-"""111.246°: Winkelmann et al. 2007, doi:10.1109/TMI.2006.885337."""
 OVERSAMPLING = 2
 READOUTS_PER_BLOCK = 32
 N_NOISE_SAMPLES = 4096
@@ -76,7 +75,7 @@ class MultitaskingScan:
             has_arrhythmia=protocol.has_arrhythmia,
         )
         self.is_navigator = readout % 2 == 0
-        self.angles_rad = torch.where(self.is_navigator, 0.0, (readout // 2).double() * GOLDEN_ANGLE_RAD)
+        self.angles_rad = torch.where(self.is_navigator, 0.0, (readout // 2).double() * golden_angle())
         draws = Draws(seed, "noise")
         self.noise_mixing = noise_mixing(protocol.n_coils, draws.generator) * (self._signal() / protocol.snr)
         self.noise = self.noise_mixing @ draws.complex_normal(protocol.n_coils, N_NOISE_SAMPLES)
@@ -100,8 +99,7 @@ class MultitaskingScan:
     @property
     def trajectory(self) -> torch.Tensor:
         """`(readout, sample, 2)` float32, (kx, ky) in cycles per field of view."""
-        direction = torch.stack([self.angles_rad.cos(), self.angles_rad.sin()], dim=-1)
-        return (direction[:, None] * self.radius[:, None]).float()
+        return radial(directions(self.angles_rad), len(self.radius), spacing=1 / OVERSAMPLING).float()
 
     @property
     def coil_maps(self) -> torch.Tensor:
