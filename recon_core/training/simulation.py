@@ -9,6 +9,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from recon_core.coils.combine import rss
 from recon_core.errors import CalibrationError
 from recon_core.fourier import fft, ifft, resize
+from recon_core.nets.architecture import Count
 from recon_core.nets.undersampled import Undersampled
 from recon_core.noise_level import estimated_noise_std
 from recon_core.training.draws import Draws, Range
@@ -41,9 +42,9 @@ OBJECT = 0.1
 class Simulation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How slices become scans. Ranges are drawn from anew for every example."""
 
-    matrices: tuple[Shape, ...] = ((160, 160), (192, 160), (160, 192), (192, 192))
+    matrices: tuple[tuple[Count, Count], ...] = ((160, 160), (192, 160), (160, 192), (192, 192))
     """`(ny, nx)`, one for each batch. Slices of k-space keep their own."""
-    n_coils: tuple[int, ...] = (4, 6, 8, 12, 16)
+    n_coils: tuple[Count, ...] = (4, 6, 8, 12, 16)
     """One for each batch; 1 is a single uniform coil, without maps."""
     compressed: float = 0.5
     """Share of examples whose channels are the strongest combinations of more coils."""
@@ -74,6 +75,10 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     target: Literal["noise_free", "measured"] = "noise_free"
     """`measured`: with the noise of the fully sampled scan, as references of real scans have. What was
     sampled is then to be kept as it is, and the rest to be predicted."""
+
+    def __post_init__(self) -> None:
+        if not (self.matrices and self.n_coils):
+            raise ValueError("simulation: expected matrices and numbers of coils, got none")
 
 
 def simulate(

@@ -67,6 +67,9 @@ def test_mapn_starts_from_every_convolution_of_maon() -> None:
         (("learning_rate = 0.01", "learning_rate = -1.0"), "learning_rate"),
         (("n_judged = 1", "n_judged = 0"), "n_judged"),
         (("calibration = [4]", "calibration = [4]\nn_patterns = 0"), "n_patterns"),
+        (("n_coils = [1]", "n_coils = [0]"), "n_coils"),
+        (("n_coils = [1]", "n_coils = []"), "numbers of coils"),
+        (("matrices = [[32, 24]]", "matrices = [[32, 0]]"), "matrices"),
         (("[simulation]", "[split]\nheld_out = 0.0\n\n[simulation]"), "held_out"),
     ],
 )
