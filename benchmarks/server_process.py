@@ -55,7 +55,7 @@ class ServerProcess(NamedTuple):
 
 
 @contextmanager
-def running_server(*setup: str) -> Iterator[ServerProcess]:
+def running_server(*setup: str, studies: str = "off") -> Iterator[ServerProcess]:
     """A server with its journal on; `setup` is Python that runs in it first (to add a gadget, say)."""
     program = "\n".join(
         [
@@ -65,13 +65,15 @@ def running_server(*setup: str) -> Iterator[ServerProcess]:
             "import sys",
             "from pathlib import Path",
             "from pipelines.server import Server",
-            "server = Server(port=0, journal=Path(sys.argv[1]))",
-            "print(server.address[1], flush=True)",
-            "server.serve_forever()",
+            "from pipelines.studies.chosen import chosen_studies",
+            "with chosen_studies(sys.argv[2]) as kept:",
+            "    server = Server(port=0, journal=Path(sys.argv[1]), studies=kept)",
+            "    print(server.address[1], flush=True)",
+            "    server.serve_forever()",
         ]
     )
     with tempfile.TemporaryDirectory() as journal:
-        process = subprocess.Popen([sys.executable, "-c", program, journal], stdout=subprocess.PIPE)
+        process = subprocess.Popen([sys.executable, "-c", program, journal, studies], stdout=subprocess.PIPE)
         assert process.stdout is not None
         try:
             yield ServerProcess(int(process.stdout.readline()), process.pid, Path(journal))
