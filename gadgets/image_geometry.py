@@ -30,10 +30,12 @@ def geometry_of_image(image: ismrmrd.Image) -> ImageGeometry:
 
 
 def _geometry(shape: Any, fov_mm: Any, position: Any, directions: list[Any]) -> ImageGeometry:
-    """Directions that are not all given count as the patient's; voxels without a size as 1 mm."""
+    """Directions that are missing or lie in one plane count as the patient's; voxels without size as 1 mm."""
     n_z, n_y, n_x = shape
-    lengths = [float(np.linalg.norm(direction)) for direction in directions]
-    axes = np.stack(directions) / np.array(lengths)[:, None] if min(lengths) > 0 else np.eye(3)
+    axes = np.array(
+        [np.asarray(direction) / max(np.linalg.norm(direction), 1e-6) for direction in directions]
+    )
+    axes = axes if abs(np.linalg.det(axes)) > 0.1 else np.eye(3)
     read, phase, normal = (_triple(axis) for axis in axes)
     return ImageGeometry(
         matrix=(n_x, n_y, n_z),

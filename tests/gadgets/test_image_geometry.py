@@ -2,6 +2,7 @@
 
 import ismrmrd
 import numpy as np
+import pytest
 import torch
 
 from gadgets.encoding import Encoding
@@ -42,10 +43,11 @@ def test_a_series_and_its_image_lie_at_the_place_the_header_gives() -> None:
     assert geometry_of_series(of_series) == geometry_of_image(image) == expected
 
 
-def test_a_header_without_geometry_gives_millimetres_along_the_patient() -> None:
+@pytest.mark.parametrize("direction", [(0, 0, 0), (0, 1, 0)])
+def test_a_header_without_geometry_gives_millimetres_along_the_patient(direction: tuple[int, ...]) -> None:
     image = ismrmrd.Image.from_array(np.ones((1, 1, 6, 8), np.float32))
     image.position[:] = (0, 0, 0)
     image.field_of_view[:] = (0, 0, 0)
-    for direction in (image.read_dir, image.phase_dir, image.slice_dir):
-        direction[:] = (0, 0, 0)
+    for given in (image.read_dir, image.phase_dir, image.slice_dir):
+        given[:] = direction
     assert geometry_of_image(image) == ImageGeometry(matrix=(8, 6, 1), fov_mm=(8.0, 6.0, 1.0))
