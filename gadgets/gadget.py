@@ -7,16 +7,27 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from types import UnionType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 import torch
 
+from gadgets.records import ImageSeries
 from gadgets.study import Studies, StudyStore
 from recon_core.engine.engine import Engine
 from recon_core.engine.waiting import Priority
 
 _LOGGER = logging.getLogger("reconstream")
+
+
+class ImageArchive(Protocol):
+    """Where the images of one scan are kept beside being sent; whoever runs the server chooses it."""
+
+    def keep(self, series: ImageSeries) -> None:
+        """Keep the images. Raises ReconstreamError, OSError or ValueError where that cannot be done."""
+
+    def close(self) -> None:
+        """No more will come."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +44,8 @@ class Context:
     """Runs the networks of every scan of the process; None where there are none to be had."""
     priority: Priority = Priority.INLINE
     """Of this scan's slices at the engine."""
+    archive: ImageArchive | None = None
+    """Keeps images as DICOM; None where the server has no place for them."""
     logger: logging.Logger | logging.LoggerAdapter[logging.Logger] = _LOGGER
 
 

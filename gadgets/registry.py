@@ -30,6 +30,7 @@ _BUILT_IN = {
     "Window": "window",
     "NameSeries": "name_series",
     "AddMeta": "add_meta",
+    "DicomOut": "dicom_out",
 }
 """Class name to module, one file each."""
 

@@ -186,6 +186,11 @@ def _to_integer(number: str) -> Translation:
     return translate
 
 
+def _dicom_finish(_properties: Properties) -> Iterator[Step | str]:
+    yield "DICOM files stay with the server (--dicom-folder); the client gets MRD images"
+    yield Step("DicomOut")
+
+
 STOCK_GADGETS: dict[str, Translation] = {
     "NoiseAdjustGadget": _noise_adjust,
     "NoiseAdjustGadget_unoptimized": _noise_adjust,
@@ -223,5 +228,6 @@ STOCK_GADGETS: dict[str, Translation] = {
     "ImageSortGadget": _nothing,
     "ImageIndexGadget": _nothing,
     "AugmentImageMetadataGadget": _nothing,
+    "DicomFinishGadget": _dicom_finish,
 }
 """By class name."""

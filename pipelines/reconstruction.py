@@ -4,7 +4,7 @@ import logging
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ismrmrd
 import numpy as np
@@ -24,6 +24,9 @@ from pipelines.sources import Scan, open_scan
 from recon_core.engine.engine import Engine
 from recon_core.engine.waiting import Priority
 from recon_core.errors import InputError
+
+if TYPE_CHECKING:
+    from pipelines.outputs.dicom_archive import DicomArchive
 
 _LOGGER = logging.getLogger("reconstream")
 
@@ -51,6 +54,7 @@ def reconstruct_scan(
     *,
     study: Studies | None = None,
     engine: Engine | None = None,
+    archive: "DicomArchive | None" = None,
     is_live: bool = True,
     logger: logging.Logger | logging.LoggerAdapter[logging.Logger] = _LOGGER,
 ) -> Generator[ismrmrd.Image, None, None]:
@@ -58,19 +62,21 @@ def reconstruct_scan(
 
     `is_live` says that `items` may keep us waiting, as a file does not (`run_threaded`), and that somebody
     waits for the images: networks serve such scans first. They run in `engine`, or in one of the process.
+    What the recipe's DicomOut is to keep goes to `archive`.
     Raises RecipeError for a recipe that cannot run, StreamError for a header that cannot be read,
     GadgetError when a gadget fails, and InputError when nothing that came makes an image.
     """
     logger = _WarningsOnce(logger)
+    provenance = provenance_of(recipe)
     context = Context(
         header=header_from_xml(header_xml),
         study=study or StudyStore(),
         device=device(),
         engine=engine or (process_engine() if recipe.models else None),
         priority=Priority.INLINE if is_live else Priority.REPLAY,
+        archive=archive.scan(header_xml, provenance) if archive else None,
         logger=logger,
     )
-    provenance = provenance_of(recipe)
     for note in recipe.notes:
         logger.warning("%s", note)
     n_images = 0

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from time import monotonic, sleep
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from gadgets.study import Studies, StudyStore
 from pipelines import inference
@@ -18,6 +18,9 @@ from pipelines.limits import Limits
 from pipelines.session import ERROR_PREFIX, Session
 from recon_core.engine.engine import Engine
 from recon_core.errors import SessionError
+
+if TYPE_CHECKING:
+    from pipelines.outputs.dicom_archive import DicomArchive
 
 DEFAULT_PORT = 9002
 _LOGGER = logging.getLogger("reconstream")
@@ -32,7 +35,8 @@ class Server:
     With a journal directory, every session's bytes are kept there before they are parsed. `error_prefix`
     begins the text of every error sent. Raises SessionError when the address cannot be taken, and for one
     that others can reach unless `allow_remote`. With `engine_process` networks run in a process of their own.
-    What one scan leaves for the next is kept in `studies`, or in memory until the server ends.
+    What one scan leaves for the next is kept in `studies`, or in memory until the server ends; what recipes'
+    DicomOut is to keep, in `archive`.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Server:
         error_prefix: str = ERROR_PREFIX,
         engine_process: bool = False,
         studies: Studies | None = None,
+        archive: "DicomArchive | None" = None,
     ) -> None:
         if not allow_remote and not _is_loopback(host):
             raise SessionError(
@@ -53,7 +58,7 @@ class Server:
                 "scans; allow remote clients explicitly (--allow-remote)"
             )
         self._journal, self._limits, self._error_prefix = journal, limits or Limits(), error_prefix
-        self._studies = studies or StudyStore()
+        self._studies, self._archive = studies or StudyStore(), archive
         self._sessions: dict[threading.Thread, Session] = {}
         self._refusals: list[threading.Thread] = []
         self._numbers = itertools.count(1)
@@ -85,6 +90,8 @@ class Server:
                     sleep(_POLL_S)
         self._drain()
         self._engine.close()
+        if self._archive:
+            self._archive.close(_LAST_WORDS_S)
         _LOGGER.info("reconstream stopped")
 
     def warm_up(self) -> None:
@@ -133,7 +140,14 @@ class Server:
         logger: logging.LoggerAdapter[logging.Logger],
     ) -> Session:
         return Session(
-            connection, journal, self._limits, self._studies, self._engine, logger, self._error_prefix
+            connection,
+            journal,
+            self._limits,
+            self._studies,
+            self._engine,
+            logger,
+            self._error_prefix,
+            self._archive,
         )
 
     def _refuse(self, connection: socket.socket, logger: logging.LoggerAdapter[logging.Logger]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib.metadata import version
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ismrmrd
 
@@ -26,6 +26,9 @@ from pipelines.stream import MessageReader
 from recon_core.engine.engine import Engine
 from recon_core.errors import ReconstreamError, SessionError, StreamError
 
+if TYPE_CHECKING:
+    from pipelines.outputs.dicom_archive import DicomArchive
+
 ERROR_PREFIX = "ERROR "
 """Before the text of an error, as FIRE clients expect of a TEXT that reports a failure."""
 
@@ -42,9 +45,11 @@ class Session:
         engine: Engine,
         logger: logging.LoggerAdapter[logging.Logger],
         error_prefix: str = ERROR_PREFIX,
+        archive: "DicomArchive | None" = None,
     ) -> None:
         self._connection, self._limits, self._studies, self._logger = connection, limits, studies, logger
         self._journal, self._engine, self._error_prefix = journal, engine, error_prefix
+        self._archive = archive
         self._receiver = Receiver(connection, journal, limits.handshake_timeout_s)
         self._sender = Sender(connection, limits.send_timeout_s)
         self._interruption: str | None = None
@@ -100,7 +105,13 @@ class Session:
         n_images = 0
         items = self._data(first, messages)
         scan = reconstruct_scan(
-            recipe, header.xml, items, study=self._studies, engine=self._engine, logger=self._logger
+            recipe,
+            header.xml,
+            items,
+            study=self._studies,
+            engine=self._engine,
+            archive=self._archive,
+            logger=self._logger,
         )
         with closing(scan) as images:
             for image in images:

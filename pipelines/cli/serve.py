@@ -35,6 +35,13 @@ def serve(
         ),
     ] = False,
     studies: Studies = "on",
+    dicom_folder: Annotated[
+        Path | None, typer.Option(help="Directory for the DICOM files of recipes with DicomOut.")
+    ] = None,
+    dicom_node: Annotated[
+        str | None,
+        typer.Option(metavar="TITLE@HOST:PORT", help="The archive that gets these files as a scan ends."),
+    ] = None,
 ) -> None:
     """Serve MRD clients (scanners, Gadgetron clients, `reconstream send`) until stopped.
 
@@ -44,11 +51,20 @@ def serve(
     import signal
     import threading
 
+    from pipelines.dicom_node import Node
     from pipelines.limits import Limits
+    from pipelines.outputs.dicom_archive import DicomArchive
     from pipelines.server import Server
     from pipelines.studies.chosen import chosen_studies
+    from recon_core.errors import InputError
 
     logging.getLogger("reconstream").setLevel(min(logging.INFO, logging.getLogger("reconstream").level))
+    if dicom_node is not None and dicom_folder is None:
+        raise InputError(
+            f"--dicom-node {dicom_node}: expected a folder from which to send, got none; add --dicom-folder"
+        )
+    node = None if dicom_node is None else Node.parse(dicom_node)
+    archive = None if dicom_folder is None else DicomArchive(dicom_folder, node)
     n_bytes = None if journal_keep_gb is None else int(journal_keep_gb * 1e9)
     with chosen_studies(studies) as kept:
         server = Server(
@@ -60,6 +76,7 @@ def serve(
             error_prefix=error_prefix,
             engine_process=engine_process,
             studies=kept,
+            archive=archive,
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop(at_once=server.is_stopping))

@@ -10,6 +10,9 @@ import pytest
 
 _PACKAGES = {"dciodvfy": "dicom3tools", "dcm2niix": "dcm2niix", "Orthanc": "orthanc"}
 
+PYNETDICOM_LEAVES_SOCKETS = "ignore::pytest.PytestUnraisableExceptionWarning"
+"""To the garbage collector, where no association came of a connection."""
+
 
 def program(name: str) -> str:
     """The path of a program from Debian. Skips the test where it is not installed."""

@@ -19,10 +19,7 @@ from pipelines.dicom_node import Node, dicom_files, store
 from pipelines.outputs import write_all
 from recon_core.errors import InputError, SessionError
 from tests.pipelines.dicom_images import FRAME, HEADER, STUDY, mrd_image, phantom
-from tests.pipelines.dicom_tools import program
-
-PYNETDICOM_LEAVES_SOCKETS = "ignore::pytest.PytestUnraisableExceptionWarning"
-"""To the garbage collector, where no association came of a connection."""
+from tests.pipelines.dicom_tools import PYNETDICOM_LEAVES_SOCKETS, program
 
 
 @dataclass(frozen=True)
