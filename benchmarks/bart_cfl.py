@@ -39,16 +39,20 @@ def read_cfl(stem: Path) -> npt.NDArray[np.complex64]:
 def run_bart(
     command: str, *inputs: npt.NDArray[np.complex64], n_outputs: int = 1, n_threads: int = 1
 ) -> BartResult:
-    """Run ``bart <command> <inputs> <outputs>`` on files, in memory-backed storage where there is some."""
+    """Run ``bart <command> <inputs> <outputs>`` on files, in memory-backed storage where there is some.
+
+    An input that the command names itself, as in ``-t in2``, is not repeated behind it.
+    """
     shared_memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shared_memory if shared_memory.is_dir() else None) as folder:
         names_in = [f"in{number}" for number in range(len(inputs))]
         names_out = [f"out{number}" for number in range(n_outputs)]
         for name, array in zip(names_in, inputs, strict=True):
             write_cfl(Path(folder) / name, array)
+        words = command.split()
         started = time.perf_counter()
         subprocess.run(
-            ["bart", *command.split(), *names_in, *names_out],
+            ["bart", *words, *(name for name in names_in if name not in words), *names_out],
             cwd=folder,
             env=os.environ | {"OMP_NUM_THREADS": str(n_threads)},
             check=True,
