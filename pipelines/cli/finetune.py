@@ -53,6 +53,7 @@ def finetune(
     from recon_core.engine.store import ModelStore
     from recon_core.errors import InputError
     from recon_core.training.finetune import Tuning, finetune
+    from recon_core.training.run import require_new
     from recon_core.training.sources import read_slices
 
     store = ModelStore.default()
@@ -63,6 +64,10 @@ def finetune(
         raise InputError(
             f"finetune: expected --anatomy, of {', '.join(known)} or a new one, got none; name what is seen"
         )
+    tuning = Tuning(learning_rate=learning_rate, epochs=epochs, max_minutes=max_minutes, seed=seed)
+    text = json.encode(tuning).decode()
+    run = chosen_run(out, text, text, resume, precision, devices, workers)
+    require_new(run)
     sources = [site_source(path, data[0], anatomy or known[0], contrast, subject) for path in data]
     folders = [path if path.is_dir() else path.parent for path in data]
     slices = [
@@ -70,8 +75,5 @@ def finetune(
         for source, folder in zip(sources, folders, strict=True)
         for found in read_slices([source], [folder], raw_slices)
     ]
-    tuning = Tuning(learning_rate=learning_rate, epochs=epochs, max_minutes=max_minutes, seed=seed)
-    text = json.encode(tuning).decode()
-    run = chosen_run(out, text, text, resume, precision, devices, workers)
     site = TrainingData(name=sources[0].name, terms=sources[0].terms, licence=sources[0].licence)
     print_trained(finetune(package, slices, site, tuning, run), "before", as_json)

@@ -31,11 +31,13 @@ def train(
     require_lightning("train")
     from pipelines.training_sources import raw_slices
     from recon_core.training.recipe import recipe_from_toml, shipped_training_recipes, text_of_recipe
+    from recon_core.training.run import require_new
     from recon_core.training.sources import read_slices
     from recon_core.training.train import train
 
     text = text_of_recipe(recipe)
     origin = recipe if recipe in shipped_training_recipes() else text
     run = chosen_run(out, text, origin, resume, precision, devices, workers)
+    require_new(run)  # before hours of reading
     read = recipe_from_toml(text, recipe)
     print_trained(train(read, read_slices(read.sources, data, raw_slices), run), "fallback", as_json)

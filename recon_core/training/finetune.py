@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import msgspec
 
-from recon_core.engine.manifest import Interval, Manifest, Ranges, Training, TrainingData
+from recon_core.engine.manifest import Manifest, Training, TrainingData
 from recon_core.engine.package import ModelPackage, write_package
 from recon_core.errors import InputError, ModelError
 from recon_core.training.evaluation import Table, judged, mean_score, table
@@ -13,15 +13,15 @@ from recon_core.training.examples import Batch, Examples
 from recon_core.training.learning import Learning
 from recon_core.training.loop import fit
 from recon_core.training.losses import Loss
-from recon_core.training.packaging import seen_ranges, terms_of
+from recon_core.training.packaging import adapted_manifest, seen_ranges
 from recon_core.training.recipe import Stage
-from recon_core.training.run import Run, device_name, is_first_process
+from recon_core.training.run import Run, device_name, is_first_process, prepare
 from recon_core.training.sampling import Part, Pattern, Sampling
 from recon_core.training.simulation import Simulation
 from recon_core.training.slices import Slice
 from recon_core.training.split import Split, split_slices
 from recon_core.training.stage_network import spirit_kernel_width, trained_parameters
-from recon_core.training.train import Trained, prepare
+from recon_core.training.train import Trained
 
 N_JUDGED = 32
 N_WATCHED = 4
@@ -70,15 +70,7 @@ def finetune(
     is_new = bool(known) and anatomy not in known
     if is_new:
         network.add_anatomy(anatomy)  # type: ignore[operator]
-    stage = Stage(
-        name="finetune",
-        trains="specific" if is_new else "all",
-        loss=Loss(mae=1.0, mse=1.0),
-        learning_rate=tuning.learning_rate or (1e-3 if is_new else 1e-5),
-        batch_size=tuning.batch_size,
-        epochs=tuning.epochs,
-        max_minutes=tuning.max_minutes,
-    )
+    stage = _stage(tuning, is_new)
     minutes = fit(
         Learning(network, stage, trained_parameters(network, stage, (anatomy,)), {}),
         stage,
@@ -90,32 +82,32 @@ def finetune(
     )
     if not is_first_process():
         return []
-    judgement = table(network, shown)
-    for source, scores in judgement.items():
-        for metric, methods in scores.items():
-            methods["before"] = before[source][metric]["model"]
+    judgement = _beside(table(network, shown), before)
     _require_no_worse(judgement, package)
     contrasts = tuple(dict.fromkeys(found.contrast for found in slices))
     seen = seen_ranges(examples, (anatomy,), contrasts, manifest.ranges.masks)
-    new_data = (*(d for d in manifest.training.data if d.name != data.name), data)
-    adapted = msgspec.structs.replace(
-        manifest,
-        version=f"{manifest.version}+{data.name}",
-        config={**manifest.config, "anatomies": [*known, anatomy]} if is_new else manifest.config,
-        precision=("float32",),
-        terms=terms_of(new_data),
-        ranges=_widened(manifest.ranges, seen, is_new),
-        metrics={**manifest.metrics, **judgement} if is_new else judgement,
-        training=Training(
-            recipe=f"{package.id}, fine-tuned: {msgspec.json.encode(tuning).decode()}",
-            command=run.command,
-            seed=tuning.seed,
-            minutes=round(minutes, 2),
-            device=device_name(),
-            data=new_data,
-        ),
+    history = Training(
+        recipe=f"{package.id}, fine-tuned: {msgspec.json.encode(tuning).decode()}",
+        command=run.command,
+        seed=tuning.seed,
+        minutes=round(minutes, 2),
+        device=device_name(),
+        data=(*(d for d in manifest.training.data if d.name != data.name), data),
     )
+    adapted = adapted_manifest(manifest, data.name, anatomy if is_new else None, seen, judgement, history)
     return [Trained(write_package(run.out, network, adapted), judgement)]
+
+
+def _stage(tuning: Tuning, is_new: bool) -> Stage:
+    return Stage(
+        name="finetune",
+        trains="specific" if is_new else "all",
+        loss=Loss(mae=1.0, mse=1.0),
+        learning_rate=tuning.learning_rate or (1e-3 if is_new else 1e-5),
+        batch_size=tuning.batch_size,
+        epochs=tuning.epochs,
+        max_minutes=tuning.max_minutes,
+    )
 
 
 def _examples(
@@ -157,6 +149,14 @@ def _seen_as(shown: Mapping[str, Sequence[Batch]], anatomy: str) -> dict[str, li
     return {source: [replace(b, anatomy=anatomy) for b in batches] for source, batches in shown.items()}
 
 
+def _beside(judgement: Table, before: Table) -> Table:
+    """The scores, with those of the network as it was."""
+    for source, scores in judgement.items():
+        for metric, methods in scores.items():
+            methods["before"] = before[source][metric]["model"]
+    return judgement
+
+
 def _quality(judgement: Table) -> float:
     return mean_score(judgement, "psnr", "model")
 
@@ -170,24 +170,3 @@ def _require_no_worse(judgement: Table, package: ModelPackage) -> None:
                 f"{after:.6g} after {before:.6g}; no package was written: give more scans, or stay with the "
                 "package as it is"
             )
-
-
-def _widened(before: Ranges, seen: Ranges, keeps_others: bool) -> Ranges:
-    """What the adapted network may be given: numbers of either; names of the site's, or of both."""
-
-    def hull(name: str) -> Interval:
-        return min(getattr(before, name)[0], getattr(seen, name)[0]), max(
-            getattr(before, name)[1], getattr(seen, name)[1]
-        )
-
-    def names(name: str) -> tuple[str, ...]:
-        both = (*getattr(before, name), *getattr(seen, name)) if keeps_others else getattr(seen, name)
-        return tuple(dict.fromkeys(both))
-
-    return msgspec.structs.replace(
-        seen,
-        anatomies=names("anatomies"),
-        contrasts=names("contrasts"),
-        masks=before.masks,
-        **{name: hull(name) for name in ("acceleration", "matrix", "n_coils", "noise_level", "intensity")},
-    )

@@ -12,14 +12,17 @@ from safetensors.torch import save_file
 
 from recon_core.engine.manifest import Training
 from recon_core.engine.package import ModelPackage, write_package
-from recon_core.errors import InputError
+from recon_core.engine.store import ModelStore
+from recon_core.nets.feature_maps import FeatureMaps
+from recon_core.nets.registry import ARCHITECTURES
 from recon_core.training.evaluation import Table, judged, table
 from recon_core.training.examples import Examples
+from recon_core.training.feature_examples import FeatureExamples
 from recon_core.training.learning import Learning
 from recon_core.training.loop import fit
 from recon_core.training.packaging import known_anatomies, package_name, trained_manifest, training_data
-from recon_core.training.recipe import Stage, TrainingRecipe
-from recon_core.training.run import Run, device_name, is_first_process
+from recon_core.training.recipe import MODEL, Stage, TrainingRecipe
+from recon_core.training.run import Run, device_name, is_first_process, prepare
 from recon_core.training.sampling import Part
 from recon_core.training.slices import Slice
 from recon_core.training.split import split_slices
@@ -27,7 +30,7 @@ from recon_core.training.stage_network import spirit_kernel_width, stage_network
 
 _LOGGER = logging.getLogger("reconstream")
 
-RECIPE, WEIGHTS = "recipe.toml", "weights.safetensors"
+WEIGHTS = "weights.safetensors"
 N_WATCHED = 4
 """Held-out slices of each source that are looked at while a stage is trained."""
 
@@ -52,7 +55,8 @@ def train(recipe: TrainingRecipe, slices: Sequence[Slice], run: Run) -> list[Tra
     With `run.resume`, stages that ended are not repeated, and the one that was interrupted goes on from its
     last epoch. Of several processes, the first alone returns packages.
 
-    Raises InputError where the output exists, and where a run to resume had another recipe.
+    Raises InputError where the output exists or cannot be written, and where a run to resume had another
+    recipe.
     """
     prepare(run)
     training, held_out = split_slices(slices, recipe.split)
@@ -77,25 +81,6 @@ def train(recipe: TrainingRecipe, slices: Sequence[Slice], run: Run) -> list[Tra
     ]
 
 
-def prepare(run: Run) -> None:
-    """Make the folder of a run that begins. Raises InputError where its results or another run are there."""
-    if run.out.exists():
-        raise InputError(
-            f"{run.out}: expected a new path for the model package, got one that exists; move it"
-        )
-    if not is_first_process():
-        return
-    kept = run.folder / RECIPE
-    if run.folder.exists() and not run.resume:
-        raise InputError(
-            f"{run.folder}: expected no earlier training there, got one; go on with it (--resume) or move it"
-        )
-    if kept.is_file() and kept.read_text() != run.recipe_text:
-        raise InputError(f"{kept}: expected the recipe that is to be resumed, got another one; start anew")
-    run.folder.mkdir(parents=True, exist_ok=True)
-    kept.write_text(run.recipe_text)
-
-
 def _learn(
     recipe: TrainingRecipe,
     stage: Stage,
@@ -104,7 +89,7 @@ def _learn(
     held_out: Sequence[Slice],
     run: Run,
 ) -> tuple[torch.nn.Module, float]:
-    start = finished[stage.start].weights if stage.start else None
+    start = _start(stage, finished)
     network = _network(recipe, stage, start)
     by_name = {earlier.name: earlier for earlier in recipe.stages}
     teachers = {
@@ -143,7 +128,7 @@ def _ship(
     network = _network(recipe, stage, weights)
     of_stage = [found for found in held_out if found.anatomy in anatomies]
     batches = judged(of_stage, _examples(recipe, stage, held_out, "test", anatomies), recipe.n_judged)
-    judgement = table(network, batches)
+    judgement = table(network, batches, _beside(recipe))
     history = Training(
         recipe=run.recipe_origin,
         command=run.command,
@@ -159,15 +144,38 @@ def _ship(
     return Trained(write_package(folder, network, manifest), judgement)
 
 
+def _start(stage: Stage, finished: dict[str, _Finished]) -> dict[str, torch.Tensor] | None:
+    if stage.start.startswith(MODEL):
+        return ModelStore.default().load(stage.start.removeprefix(MODEL)).network().state_dict()
+    return finished[stage.start].weights if stage.start else None
+
+
 def _network(
     recipe: TrainingRecipe, stage: Stage, weights: dict[str, torch.Tensor] | None
 ) -> torch.nn.Module:
     return stage_network(recipe.network.architecture, recipe.config_of(stage), stage, recipe.seed, weights)
 
 
+def _beside(recipe: TrainingRecipe) -> tuple[str, ...]:
+    """What the network is judged beside."""
+    if ARCHITECTURES[recipe.network.architecture].wants_guide:
+        return ("fallback", "without guide", "wrong guide")
+    return ("fallback",)
+
+
 def _examples(
     recipe: TrainingRecipe, stage: Stage, slices: Sequence[Slice], part: Part, anatomies: Sequence[str]
-) -> Examples:
+) -> Examples | FeatureExamples:
+    architecture = ARCHITECTURES[recipe.network.architecture]
+    if architecture.takes is FeatureMaps:
+        return FeatureExamples(
+            slices,
+            anatomies,
+            matrix=recipe.simulation.matrices[0],
+            batch_size=stage.batch_size,
+            part=part,
+            seed=recipe.seed,
+        )
     return Examples(
         slices,
         anatomies,
@@ -177,6 +185,8 @@ def _examples(
         batch_size=stage.batch_size,
         part=part,
         seed=recipe.seed,
+        guidance=recipe.guidance if architecture.wants_guide else None,
+        guided_by={source.name: source.guided_by for source in recipe.sources},
     )
 
 

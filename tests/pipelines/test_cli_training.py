@@ -81,6 +81,22 @@ def test_a_failure_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "bf16-mixed" in precision
 
 
+def test_where_nothing_can_be_written_is_said_before_data_are_read(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, "train", "tiny.toml", "--data", "images", "--out", "first") == 0
+    capsys.readouterr()
+    (desk / "half.training").mkdir()
+    monkeypatch.setattr("recon_core.training.sources.read_slices", lambda *_: pytest.fail("data were read"))
+    for begin in (("train", "tiny.toml"), ("finetune", "first")):
+        for out in ("first", "tiny.toml/second", "half"):
+            assert command(monkeypatch, *begin, "--data", "images", "--out", out) == 1
+        exists, unwritable, earlier = capsys.readouterr().err.splitlines()
+        assert "expected a new path" in exists
+        assert "expected a path that can be written" in unwritable
+        assert "expected no earlier training there" in earlier
+
+
 @pytest.mark.usefixtures("desk")
 def test_without_lightning_the_remedy_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
