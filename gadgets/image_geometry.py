@@ -9,7 +9,8 @@ import numpy as np
 from gadgets.records import ImageSeries
 from recon_core.image_geometry import ImageGeometry, Triple
 
-_DIRECTIONS = ("read_dir", "phase_dir", "slice_dir")
+_DIRECTIONS = {"read_dir": "ImageRowDir", "phase_dir": "ImageColumnDir", "slice_dir": "ImageSliceDir"}
+"""Names in headers, and in the meta of images that were turned or flipped, which go before (MRD)."""
 
 
 def geometry_of_series(series: ImageSeries) -> ImageGeometry:
@@ -19,14 +20,24 @@ def geometry_of_series(series: ImageSeries) -> ImageGeometry:
         series.data.shape[-3:],
         series.encoding.recon_fov_mm,
         header["position"],
-        [header[name] for name in _DIRECTIONS],
+        [_stated(series.meta, key) or header[name] for name, key in _DIRECTIONS.items()],
     )
 
 
 def geometry_of_image(image: ismrmrd.Image) -> ImageGeometry:
     """Where an MRD image lies."""
-    directions = [getattr(image, name)[:] for name in _DIRECTIONS]
+    meta = image.meta
+    directions = [_stated(meta, key) or getattr(image, name)[:] for name, key in _DIRECTIONS.items()]
     return _geometry(image.data.shape[-3:], image.field_of_view[:], image.position[:], directions)
+
+
+def _stated(meta: Any, key: str) -> list[float] | None:
+    """A direction from the meta; None where there is none, or no three numbers."""
+    try:
+        direction = [float(component) for component in meta.get(key, ())]
+    except (TypeError, ValueError):
+        return None
+    return direction if len(direction) == 3 and np.isfinite(direction).all() else None
 
 
 def _geometry(shape: Any, fov_mm: Any, position: Any, directions: list[Any]) -> ImageGeometry:

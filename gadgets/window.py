@@ -13,16 +13,17 @@ class Window(Gadget, frozen=True):
     """Write WindowCenter and WindowWidth to the meta; pixels stay as they are.
 
     Without `center` and `width` the window spans from the lower to the upper percentile of the first image of
-    each series. Raises InputError for complex images.
+    each series. It is one of values, as MRD and DICOM have it: after the RescaleSlope and RescaleIntercept
+    that ScaleIntensity leaves. Raises InputError for complex images.
     """
 
     accepts = ImageSeries
     emits = ImageSeries
 
     center: float | None = None
-    """Pixel value shown half bright."""
+    """Value shown half bright."""
     width: float | None = None
-    """Range of pixel values from black to white."""
+    """Range of values from black to white."""
     lower_percentile: float = 1.0
     """Shown black, where no window is given."""
     upper_percentile: float = 99.5
@@ -41,8 +42,12 @@ class Window(Gadget, frozen=True):
     def _window(self, series: ImageSeries) -> dict[str, str]:
         center, width = self.center, self.width
         if center is None or width is None:
-            black = percentile(series.data, self.lower_percentile)
-            white = percentile(series.data, self.upper_percentile)
+            slope, intercept = (
+                float(str(series.meta.get(name, default)))
+                for name, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
+            )
+            black = slope * percentile(series.data, self.lower_percentile) + intercept
+            white = slope * percentile(series.data, self.upper_percentile) + intercept
             center = (white + black) / 2 if center is None else center
             width = white - black if width is None else width
         return {"WindowCenter": f"{center:.9g}", "WindowWidth": f"{width:.9g}"}

@@ -148,6 +148,15 @@ def test_window_from_percentiles_or_as_given() -> None:
     assert torch.equal(given.data, ramp.data)
 
 
+def test_a_window_counts_in_values_though_pixels_are_scaled() -> None:
+    """MRD's definition of WindowCenter: applied to rescaled values."""
+    ramp = series(torch.arange(1.0, 201).reshape(1, 10, 20), ismrmrd.IMTYPE_MAGNITUDE)
+    plain = result(Window(), ramp).meta
+    scaled = result(Window(), result(ScaleIntensity(factor=8.0), ramp)).meta
+    for name in ("WindowCenter", "WindowWidth"):
+        assert float(str(scaled[name])) == pytest.approx(float(str(plain[name])))
+
+
 def test_names_and_attributes() -> None:
     named = result(NameSeries(index=7, name="T1 head"), MAGNITUDE)
     assert (named.series_index, named.series_name) == (7, "T1 head")

@@ -43,6 +43,19 @@ def test_a_series_and_its_image_lie_at_the_place_the_header_gives() -> None:
     assert geometry_of_series(of_series) == geometry_of_image(image) == expected
 
 
+def test_an_image_that_was_turned_lies_as_its_meta_says() -> None:
+    """MRD keeps the readout's direction in the header then, and gives the rows' as ImageRowDir."""
+    of_series = series((1, 0, 0), (0, 1, 0), (0, 0, 1), fov_mm=(80, 42, 6))
+    (image,) = to_mrd(of_series, {})
+    turned = ismrmrd.Meta(image.meta)
+    turned["ImageRowDir"], turned["ImageColumnDir"] = ["0", "1", "0"], ["-1", "0", "0"]
+    image.meta = turned
+    assert geometry_of_image(image).directions == ((0, 1, 0), (-1, 0, 0), (0, 0, 1))
+    turned["ImageRowDir"], turned["ImageColumnDir"] = ["0", "up", "0"], "sideways"
+    image.meta = turned
+    assert geometry_of_image(image).directions == ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+
+
 @pytest.mark.parametrize("direction", [(0, 0, 0), (0, 1, 0)])
 def test_a_header_without_geometry_gives_millimetres_along_the_patient(direction: tuple[int, ...]) -> None:
     image = ismrmrd.Image.from_array(np.ones((1, 1, 6, 8), np.float32))
