@@ -22,6 +22,7 @@ from pipelines.cli.replay import replay
 from pipelines.cli.send import send
 from pipelines.cli.send_dicom import send_dicom
 from pipelines.cli.serve import serve
+from pipelines.cli.simulate import app as simulate_app
 from pipelines.cli.studies import app as studies_app
 from pipelines.cli.terminal import StderrHandler
 from pipelines.cli.train import train
@@ -48,6 +49,7 @@ app.add_typer(studies_app, name="studies")
 app.command()(train)
 app.command()(finetune)
 app.command("import")(import_)
+app.add_typer(simulate_app, name="simulate")
 app.command()(doctor)
 app.command()(demo)
 
