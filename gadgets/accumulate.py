@@ -39,7 +39,9 @@ class Accumulate(Gadget, frozen=True):
     calibration mode is `embedded`, which makes them lines of the same scan: an image takes those that have
     its counters and its samples along kx and are not among its lines yet. In any other mode, or without one,
     they may differ in contrast, and only calibrate. An image without calibration lines of its own is
-    calibrated by the latest ones of its slice, from another repetition, contrast or encoding space too.
+    calibrated by the latest ones of its slice, from another repetition, contrast or encoding space too. Where
+    the mode is `external`, what an earlier scan of the study left by `keep_calibration` takes their place, if
+    it had the same coils and lies where the image does; what was taken, or found wanting, is noted.
 
     *Complete* is an image at LAST_IN_SLICE (of the last average; in 3-D once no line is missing), at
     LAST_IN_REPETITION or LAST_IN_MEASUREMENT, else at the end of the stream, which is noted. The last
@@ -64,9 +66,11 @@ class Accumulate(Gadget, frozen=True):
     """A counter whose every change completes all images begun; none for the flags."""
     max_bytes: int = 8 << 30
     """Memory that images begun and not yet complete may take together."""
+    keep_calibration: bool = False
+    """Leave the centre of every image to later scans of the study whose calibration is external."""
 
     def __call__(self, items: Iterable[Readouts], context: Context) -> Iterator[KSpace]:
-        images = ImagesInProgress(self.sort_by, self.trigger, self.max_bytes, context)
+        images = ImagesInProgress(self.sort_by, self.trigger, self.max_bytes, context, self.keep_calibration)
         for block in items:
             yield from images.add(block)
         yield from images.finish()

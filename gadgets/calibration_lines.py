@@ -36,7 +36,7 @@ class CalibrationLines:
         if key in self.begun:
             lines = self.begun.pop(key)
             _fill_holes(lines, image)
-            if image.encoding.has_embedded_calibration:
+            if image.encoding.calibration_mode == "embedded":
                 _embed(lines, image)
             self._keep(key, lines)
         else:

@@ -46,8 +46,9 @@ class Encoding:
     """By counter name; a counter the header says nothing of is absent."""
     acceleration: tuple[int, int] = (1, 1)
     """Along `(kspace_encode_step_1, kspace_encode_step_2)`."""
-    has_embedded_calibration: bool = False
-    """Whether the reference lines are lines of the images' own scan; else they may differ in contrast."""
+    calibration_mode: str = ""
+    """MRD's: `embedded` where the reference lines are lines of the images' own scan; else they may differ in
+    contrast. `external` where they are another scan's."""
     trajectory: str = "cartesian"
 
     @classmethod
@@ -76,7 +77,7 @@ class Encoding:
             recon_fov_mm=_xyz(recon.fieldOfView_mm, float),
             limits=_limits(encoding.encodingLimits, matrices[0]),
             acceleration=_acceleration(encoding.parallelImaging),
-            has_embedded_calibration=_is_embedded(encoding.parallelImaging),
+            calibration_mode=_calibration_mode(encoding.parallelImaging),
             trajectory=encoding.trajectory.value if encoding.trajectory else "cartesian",
         )
 
@@ -106,6 +107,6 @@ def _acceleration(parallel_imaging: Any) -> tuple[int, int]:
     return max(1, int(factor.kspace_encoding_step_1)), max(1, int(factor.kspace_encoding_step_2))
 
 
-def _is_embedded(parallel_imaging: Any) -> bool:
+def _calibration_mode(parallel_imaging: Any) -> str:
     mode = parallel_imaging.calibrationMode if parallel_imaging is not None else None
-    return mode is not None and mode.value == "embedded"
+    return "" if mode is None else str(mode.value)

@@ -6,6 +6,7 @@ from typing import Any
 import ismrmrd
 import numpy as np
 
+from gadgets.encoding import Encoding
 from gadgets.records import ImageSeries
 from recon_core.image_geometry import ImageGeometry, Triple
 
@@ -29,6 +30,12 @@ def geometry_of_image(image: ismrmrd.Image) -> ImageGeometry:
     meta = image.meta
     directions = [_stated(meta, key) or getattr(image, name)[:] for name, key in _DIRECTIONS.items()]
     return _geometry(image.data.shape[-3:], image.field_of_view[:], image.position[:], directions)
+
+
+def geometry_of_kspace(header: np.void, encoding: Encoding) -> ImageGeometry:
+    """Where the encoded field of view of a k-space with this acquisition header lies."""
+    directions = [header[name] for name in _DIRECTIONS]
+    return _geometry(encoding.encoded_matrix[::-1], encoding.encoded_fov_mm, header["position"], directions)
 
 
 def _stated(meta: Any, key: str) -> list[float] | None:

@@ -7,6 +7,7 @@ import torch
 
 from gadgets.calibration_lines import CalibrationLines, Key
 from gadgets.encoding_spaces import CALIBRATING, COUNTER_NAMES, EncodingSpaces, counters_of
+from gadgets.external_calibration import ExternalCalibration, keep_calibration
 from gadgets.gadget import Context
 from gadgets.kspace_buffer import KSpaceBuffer
 from gadgets.records import KSpace, Readouts
@@ -37,11 +38,19 @@ NO_SIGNAL_NOTE = "no signal: the image is black"
 class ImagesInProgress:
     """Sorts readouts into one k-space per image and gives each out when it is complete."""
 
-    def __init__(self, sort_by: Sequence[str], trigger: str | None, max_bytes: int, context: Context) -> None:
+    def __init__(
+        self,
+        sort_by: Sequence[str],
+        trigger: str | None,
+        max_bytes: int,
+        context: Context,
+        keeps_calibration: bool = False,
+    ) -> None:
         self._sort_by, self._trigger, self._max_bytes, self._context = sort_by, trigger, max_bytes, context
         self._key_columns = [COUNTER_NAMES.index(counter) for counter in sort_by]
         self._begun: dict[Key, KSpaceBuffer] = {}
         self._calibration = CalibrationLines(sort_by)
+        self._external, self._keeps_calibration = ExternalCalibration(context), keeps_calibration
         self._spaces = EncodingSpaces(context)
         self._last_trigger: int | None = None
         self._is_flagged = False
@@ -191,6 +200,10 @@ class ImagesInProgress:
     def _complete(self, key: Key) -> KSpace:
         image = self._begun.pop(key)
         calibration = self._calibration.take(key, image, self._begun)
+        if calibration is None and image.encoding.calibration_mode == "external":
+            calibration = self._external.take(image)
+        if self._keeps_calibration:
+            keep_calibration(image, self._context)
         n_missing, n_expected = missing_lines(image.lines, image.encoding)
         if n_missing:
             self._note(image, f"{n_missing} of {n_expected} lines missing")

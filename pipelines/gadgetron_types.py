@@ -75,7 +75,7 @@ def _kspace(bit: ReconBit, where: tuple[int, ...], encoding: Encoding) -> KSpace
     reference = bit.reference
     # References of another shape are averaged over images, or on a grid of their own.
     if (
-        encoding.has_embedded_calibration
+        encoding.calibration_mode == "embedded"
         and reference is not None
         and reference.data.shape == bit.data.data.shape
     ):
