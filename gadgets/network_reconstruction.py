@@ -51,6 +51,8 @@ class NetworkReconstruction(Gadget, frozen=True):
     """As the package calls it; if not given, that of the header's bodyPartExamined."""
     contrast: str = ""
     """As the package calls it; not checked if not given."""
+    allow_out_of_range: bool = False
+    """Let the network have scans that the package's gate refuses; the notes say what it was not made for."""
     timeout_s: float = 60.0
     """What up to eight slices may take, waiting for other sessions included."""
     fallback_iterations: int = 50
@@ -110,7 +112,8 @@ class NetworkReconstruction(Gadget, frozen=True):
             )
             slices = replace(slices, spirit_kernel=kernel)
         # All of them first: a slice at the end that is refused should not cost the time of those before.
-        if reasons := context.engine.check(self.model, slices, anatomy=anatomy, contrast=contrast):
+        reasons = context.engine.check(self.model, slices, anatomy=anatomy, contrast=contrast)
+        if reasons and not self.allow_out_of_range:
             raise OutOfRange(package.id, "; ".join(reasons))
         singles = single_slices(slices)
         results = [
@@ -121,21 +124,22 @@ class NetworkReconstruction(Gadget, frozen=True):
                 contrast=contrast,
                 priority=context.priority,
                 timeout_s=self.timeout_s,
+                allow_out_of_range=self.allow_out_of_range,
             )
             for i in range(0, len(singles), _TOGETHER)
         ]
         image[which] = torch.cat([result.image for result in results])
-        series = reconstructed(kspace, image.movedim(0, axis)[None], f"network {package.id}")
+        notes = [f"out of the range of model '{package.id}': {'; '.join(reasons)}"] if reasons else []
+        series = reconstructed(kspace, image.movedim(0, axis)[None], f"network {package.id}", *notes)
         # The network's k-space is full: there is nothing left to complete.
         return replace(series, acquired=None, meta={**series.meta, **_provenance(results)})
 
     def _anatomy(self, context: Context, manifest: Manifest) -> str | None:
         anatomy = self.anatomy or anatomy_of(context.header)
-        specific = manifest.config.get("anatomies", ())
-        if anatomy is None and len(specific) > 1:
+        if anatomy is None and len(manifest.switch) > 1:
             raise InputError(
-                f"model '{self.model}': expected an anatomy of {', '.join(specific)}, got a header without "
-                "bodyPartExamined; set NetworkReconstruction.anatomy"
+                f"model '{self.model}': expected an anatomy of {', '.join(manifest.switch)}, got a header "
+                "without bodyPartExamined; set NetworkReconstruction.anatomy"
             )
         return anatomy
 

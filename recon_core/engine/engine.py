@@ -13,7 +13,7 @@ from typing import Self
 import msgspec
 import torch
 
-from recon_core.engine.gate import Measured, outside, unknown
+from recon_core.engine.gate import Measured, outside, unchecked
 from recon_core.engine.inference import How
 from recon_core.engine.manifest import Precision
 from recon_core.engine.package import ModelPackage
@@ -52,7 +52,7 @@ class Reconstructed:
     peak_memory_bytes: int
     """See `inference.Pass`."""
     unchecked: tuple[str, ...]
-    """What the gate was not told, and could not measure."""
+    """What the gate was not told, could not measure, or let pass: see `gate.unchecked`."""
 
 
 class Engine:
@@ -129,7 +129,7 @@ class Engine:
         package = self.package(model)
         _require_fitting(package, slices)
         measured = _measured(package, slices.normalised()[0])
-        return outside(package.manifest.ranges, measured, anatomy, contrast, guide_contrast)
+        return _outside(package, measured, anatomy, contrast, guide_contrast)
 
     def reconstruct(
         self,
@@ -152,7 +152,7 @@ class Engine:
         _require_fitting(package, slices)
         normalised, scale = slices.normalised()
         measured = _measured(package, normalised)
-        reasons = outside(package.manifest.ranges, measured, anatomy, contrast, guide_contrast)
+        reasons = _outside(package, measured, anatomy, contrast, guide_contrast)
         if reasons and not allow_out_of_range:
             raise OutOfRange(package.id, "; ".join(reasons))
 
@@ -176,7 +176,7 @@ class Engine:
             how=worst.how,
             wall_time_s=perf_counter() - began,
             peak_memory_bytes=max(done.peak_memory_bytes for done in passes),
-            unchecked=unknown(measured, anatomy, contrast),
+            unchecked=unchecked(package.manifest.ranges, measured, anatomy, contrast),
         )
         self._log(result, slices)
         return result
@@ -188,7 +188,7 @@ class Engine:
         """
         package = self.package(model)
         empty = _empty_slice(package, shape)
-        anatomy = package.manifest.ranges.anatomies[0]
+        anatomy = next(iter(package.manifest.switch), None)
         session = threading.get_ident()
         self._worker.passes(package, empty, anatomy, session, Priority.REPLAY, timeout_s=120)
 
@@ -212,6 +212,11 @@ def _measured(package: ModelPackage, normalised: Slices) -> Measured:
     if not all(map(math.isfinite, (*measured.intensity, *(measured.noise_level or ())))):
         raise EngineError(package.id, "k-space, coil maps or noise hold values that are not finite")
     return measured
+
+
+def _outside(package: ModelPackage, measured: Measured, *names: str | None) -> list[str]:
+    manifest = package.manifest
+    return outside(manifest.ranges, measured, *names, has_switch=bool(manifest.switch))
 
 
 def _require_fitting(package: ModelPackage, slices: Slices) -> None:

@@ -16,6 +16,10 @@ from recon_core.nets.feature_maps import FeatureMaps
 Number = TypeVar("Number", int, float)
 
 
+ANY = "any"
+"""A name among those of a package that stands for all."""
+
+
 @dataclass(frozen=True)
 class Measured:
     """What the gate knows of some slices of one shape; intervals from the smallest to the largest of them."""
@@ -80,19 +84,23 @@ def outside(
     anatomy: str | None = None,
     contrast: str | None = None,
     guide_contrast: str | None = None,
+    *,
+    has_switch: bool = False,
 ) -> list[str]:
     """Every way in which the slices lie outside the ranges, in words; none when the network applies.
 
-    What is not known (None) cannot be outside: `unknown` lists it.
+    What is not known (None) cannot be outside; nor can the anatomy where the network is the same for several,
+    without a switch between them. `unchecked` lists both.
     """
     reasons = []
+    is_of_anatomies = has_switch or len(ranges.anatomies) == 1
     names = (
-        ("anatomy", anatomy, ranges.anatomies),
+        ("anatomy", anatomy if is_of_anatomies else None, ranges.anatomies),
         ("contrast", contrast, ranges.contrasts),
         ("guide of contrast", guide_contrast, ranges.guides),
     )
     for what, name, trained_on in names:
-        if name is not None and name.casefold() not in map(str.casefold, trained_on):
+        if name is not None and not _is_among(name, trained_on):
             reasons.append(f"{what} '{name}' is none of {', '.join(trained_on)}")
     of_lines = measured.samples_lines
     if of_lines is not None and of_lines not in {name.endswith("_lines") for name in ranges.masks}:
@@ -113,12 +121,20 @@ def outside(
     return reasons
 
 
-def unknown(measured: Measured, anatomy: str | None = None, contrast: str | None = None) -> tuple[str, ...]:
-    """What `outside` could not check."""
+def unchecked(
+    ranges: Ranges, measured: Measured, anatomy: str | None = None, contrast: str | None = None
+) -> tuple[str, ...]:
+    """What `outside` could not check or, of an anatomy that the network was not trained on, let pass."""
     known = {"anatomy": anatomy, "contrast": contrast, "noise level": measured.noise_level}
     if measured.acceleration is None:  # of feature maps, which have none
         del known["noise level"]
-    return tuple(what for what, value in known.items() if value is None)
+    is_another = anatomy is not None and not _is_among(anatomy, ranges.anatomies)
+    another = [f"anatomy '{anatomy}'"] if is_another else []
+    return (*another, *(what for what, value in known.items() if value is None))
+
+
+def _is_among(name: str, trained_on: tuple[str, ...]) -> bool:
+    return not {name.casefold(), ANY}.isdisjoint(map(str.casefold, trained_on))
 
 
 def _interval(values: torch.Tensor) -> Interval:

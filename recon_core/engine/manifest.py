@@ -27,7 +27,9 @@ class Ranges(_Record, frozen=True, kw_only=True):
     """What the network was trained on; the gate lets nothing else pass. Intervals include their ends."""
 
     anatomies: tuple[str, ...]
+    """`any` stands for all; of several, without a switch in the network, others pass too."""
     contrasts: tuple[str, ...]
+    """`any` stands for all."""
     masks: tuple[str, ...]
     """Functions of `recon_core.masks`; names that end in `_lines` sample whole readouts, others points."""
     guides: tuple[str, ...] = ()
@@ -88,6 +90,11 @@ class Manifest(_Record, frozen=True, kw_only=True):
     metrics: dict[str, dict[str, dict[str, float]]]
     """Held-out data, then metric, then `model` and `fallback`."""
     training: Training
+
+    @property
+    def switch(self) -> tuple[str, ...]:
+        """The anatomies that the network has parameters of their own for."""
+        return tuple(self.config.get("anatomies", ()))
 
 
 def problems(manifest: Manifest) -> Iterator[str]:

@@ -279,11 +279,32 @@ def test_a_package_that_cannot_be_used_gives_the_classical_image(
 # What is wrong with the scan
 
 
-def test_a_scan_of_another_anatomy_gives_the_classical_image(engine: Engine, tmp_path: Path) -> None:
+FOOT = replace(SCAN, header_xml=SCAN.header_xml.replace(b"HEAD", b"FOOT"))
+
+
+def test_a_scan_of_another_anatomy_than_the_networks_gives_the_classical_image(
+    engine: Engine, tmp_path: Path
+) -> None:
+    network_package(tmp_path, anatomies=("knee",))
+    for image, expected in zip(images_of(engine, FOOT), classical(), strict=True):
+        assert_fell_back(image, expected, "anatomy 'foot' is none of knee")
+
+
+def test_a_network_for_several_anatomies_takes_another_and_says_so(engine: Engine, tmp_path: Path) -> None:
     network_package(tmp_path)
-    foot = replace(SCAN, header_xml=SCAN.header_xml.replace(b"HEAD", b"FOOT"))
-    for image, expected in zip(images_of(engine, foot), classical(), strict=True):
-        assert_fell_back(image, expected, "anatomy 'foot' is none of brain, knee")
+    for image in images_of(engine, FOOT):
+        assert_is_network(image)
+        assert image.meta["Reconstream.Unchecked"] == ["anatomy 'foot'", "contrast"]
+
+
+def test_what_the_gate_refuses_goes_to_the_network_where_the_recipe_allows_it_and_is_noted(
+    engine: Engine, tmp_path: Path
+) -> None:
+    network_package(tmp_path, anatomies=("knee",))
+    for image in images_of(engine, FOOT, allow_out_of_range=True):
+        assert image.meta[FALLBACK] == "false"
+        assert image.meta["Reconstream.Model"] == "multicoil_cascade@1"
+        assert "multicoil_cascade@1': anatomy 'foot' is none of knee" in note_of(image)
 
 
 def test_an_anatomy_that_nobody_tells_is_asked_for(engine: Engine, tmp_path: Path) -> None:
@@ -430,7 +451,7 @@ def test_memory_that_runs_out_in_the_middle_of_a_scan_costs_one_image(
     failing(monkeypatch, lambda call: out_of_memory() if call in (1, 2) else None)
     first, second, third = images_of(engine, THREE_SLICES)
     assert_is_network(first)
-    assert_fell_back(second, classical(scan=THREE_SLICES)[1], "out of memory for a slice of 4 x 48 x 48")
+    assert_fell_back(second, classical(scan=THREE_SLICES)[1], "out of memory for a slice of 48 x 48, 4 coils")
     assert_is_network(third)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from recon_core.engine import package
 from recon_core.engine.engine import Engine
-from recon_core.engine.gate import Measured, covering, outside, unknown
+from recon_core.engine.gate import Measured, covering, outside, unchecked
 from recon_core.engine.package import write_package
 from recon_core.engine.slices import joined, likeness, single_slices
 from recon_core.engine.store import ModelStore
@@ -81,7 +81,7 @@ def test_the_gate_holds_matrix_and_intensity_against_the_package(engine: Engine)
     scan.maps[0, 0, 0, 0] = 1e4
     (reason,) = outside(ranges, Measured.of(scan.normalised()[0]))
     assert "intensity" in reason
-    assert unknown(Measured.of(scan)) == ("anatomy", "contrast")
+    assert unchecked(ranges, Measured.of(scan)) == ("anatomy", "contrast")
     scan.maps[0, 0, 0, 0] = torch.nan
     with pytest.raises(EngineError, match="not finite"):
         engine.reconstruct("maps", scan)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from recon_core import masks
-from recon_core.engine.gate import Measured, covering, outside, unknown
+from recon_core.engine.gate import Measured, covering, outside, unchecked
 from tests.recon_core.engine.tiny import N_COILS, SHAPE, slices, tiny_manifest
 
 RANGES = tiny_manifest().ranges
@@ -60,14 +60,29 @@ def test_each_quantity_outside_is_named_alone(changes: dict[str, Any], reason: s
     assert set(outside(RANGES, replace(measured(), **changes))) == {reason}
 
 
+def test_another_anatomy_passes_where_one_set_of_parameters_serves_several() -> None:
+    several = msgspec.structs.replace(RANGES, anatomies=("brain", "cardiac"))
+    assert outside(several, measured(), "knee") == []
+    (reason,) = outside(several, measured(), "knee", has_switch=True)
+    assert reason == "anatomy 'knee' is none of brain, cardiac"
+    assert unchecked(several, measured(), "knee", "T1") == ("anatomy 'knee'",)
+    assert unchecked(several, measured(), "Cardiac", "T1") == ()
+
+
+def test_any_stands_for_all_names() -> None:
+    everything = msgspec.structs.replace(RANGES, anatomies=("any",), contrasts=("T1", "Any"))
+    assert outside(everything, measured(), "knee", "CT", has_switch=True) == []
+    assert unchecked(everything, measured(), "knee", "CT") == ()
+
+
 def test_anatomy_and_contrast_are_checked_where_they_are_known() -> None:
     assert outside(RANGES, measured(), "Brain", "t1") == []
     assert outside(RANGES, measured(), "knee", "PD") == [
         "anatomy 'knee' is none of brain",
         "contrast 'PD' is none of T1, T2",
     ]
-    assert unknown(measured(), None, "T1") == ("anatomy",)
-    assert unknown(measured(noise_std=None), "brain") == ("contrast", "noise level")
+    assert unchecked(RANGES, measured(), None, "T1") == ("anatomy",)
+    assert unchecked(RANGES, measured(noise_std=None), "brain") == ("contrast", "noise level")
 
 
 def test_whole_readouts_are_refused_where_points_were_trained_on() -> None:
