@@ -9,12 +9,18 @@ from typing import Any
 import ismrmrd
 import numpy as np
 import torch
+from typer.testing import CliRunner
 
 from gadgets.gadget import Context
 from gadgets.guides import guides
 from gadgets.mrd_images import NOTE
+from gadgets.records import Readouts
+from pipelines.cli import app
 from pipelines.mrd_header import header_from_xml
+from pipelines.recipe import recipe_by_name
+from pipelines.reconstruction import reconstruct_scan
 from pipelines.server import Server
+from pipelines.sources import open_scan
 from pipelines.studies.folder import StudyFolder
 from tests.pipelines import wire
 from tests.pipelines.serving import footprint, wait_for
@@ -126,3 +132,39 @@ def test_finished_images_are_the_guides_of_the_next_scans_of_the_patients_study(
         assert guide.acceleration == 1
         for other in (header("x", patient="q", study="1.2.3"), header("x", patient="p", study="1"), first):
             assert guides(Context(header=header_from_xml(other), study=studies)) == []
+
+
+def test_replaying_the_journals_in_order_gives_what_was_sent(tmp_path: Path) -> None:
+    with Server(port=0, journal=tmp_path / "journals") as server:
+        session(server, header("noise"), NOISE_SCAN, recipe="default_measurement_dependencies")
+        (sent,) = session(server, header("scan", noise="noise"), *wire.lines(0))
+    journals = sorted(map(str, (tmp_path / "journals").iterdir()))
+    result = CliRunner().invoke(app, ["replay", *journals, "--out", str(tmp_path / "out"), "--format", "npy"])
+    assert result.exit_code == 0, result.output
+    (path,) = (tmp_path / "out").glob("*.npy")
+    np.testing.assert_array_equal(np.load(path).squeeze(), sent.data.squeeze())
+
+
+def test_a_real_scan_is_whitened_by_its_noise_sent_apart_as_by_its_own(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    scan = open_scan(shared_data / "raw" / "siemens_phantom_14ch_grappa3_noise.h5")
+    readouts = [item for item in scan.items() if isinstance(item, Readouts)]
+    is_noise = [block.flagged("IS_NOISE_MEASUREMENT") for block in readouts]
+    noise = [block.select(which) for block, which in zip(readouts, is_noise, strict=True) if which.any()]
+    imaging = [
+        block.select(~which) for block, which in zip(readouts, is_noise, strict=True) if not which.all()
+    ]
+    recipe = recipe_by_name("cartesian_grappa")
+    (whole,) = reconstruct_scan(recipe, scan.header_xml, readouts)
+    adjustment = scan.header_xml.replace(b"45387_1079885_1079904_349", b"45387_1079885_1079904_343", 1)
+    with StudyFolder(tmp_path) as studies:
+        sent = reconstruct_scan(
+            recipe_by_name("default_measurement_dependencies"), adjustment, noise, study=studies
+        )
+        assert list(sent) == []
+    with StudyFolder(tmp_path) as studies:
+        (apart,) = reconstruct_scan(recipe, scan.header_xml, imaging, study=studies)
+    np.testing.assert_array_equal(apart.data, whole.data)
+    (bare,) = reconstruct_scan(recipe, scan.header_xml, imaging)
+    assert not np.array_equal(bare.data, whole.data)
