@@ -5,18 +5,21 @@ from typing import Generic, NamedTuple, TypeVar
 
 import torch
 
-from gadgets.records import KSpace
+from gadgets.records import AnyKSpace, NonCartesianKSpace
 from recon_core.calibration import calibration_block
+from recon_core.coils.gridded_calibration import gridded_calibration
 from recon_core.errors import CalibrationError
 
 Result = TypeVar("Result")
 
 
-def calibration_of(kspace: KSpace) -> torch.Tensor:
+def calibration_of(kspace: AnyKSpace) -> torch.Tensor:
     """`(coil, kz, ky, kx)`: the reference lines, or the fully sampled centre of the data themselves.
 
-    Raises CalibrationError when there is neither.
+    Off the grid, the densely sampled centre brought onto it. Raises CalibrationError when there is none.
     """
+    if isinstance(kspace, NonCartesianKSpace):
+        return gridded_calibration(kspace.data, kspace.trajectory, kspace.shape)
     if kspace.calibration is not None:
         return kspace.calibration
     block = calibration_block(kspace.sampled)
@@ -27,7 +30,7 @@ def calibration_of(kspace: KSpace) -> torch.Tensor:
     return kspace.data[(slice(None), *block)]
 
 
-def is_silent(kspace: KSpace) -> bool:
+def is_silent(kspace: AnyKSpace) -> bool:
     """Whether there is no signal at all: nothing to calibrate from, and a black image."""
     # One channel settles it as a rule, at a fraction of the cost.
     return not bool(kspace.data[0].any()) and not bool(kspace.data.any())
@@ -53,7 +56,7 @@ class PerSlice(Generic[Result]):
         self._results: dict[tuple[int, int, int], _Entry[Result]] = {}
 
     def get(
-        self, kspace: KSpace, calibration: torch.Tensor, compute: Callable[[], Result], *also: object
+        self, kspace: AnyKSpace, calibration: torch.Tensor, compute: Callable[[], Result], *also: object
     ) -> Result:
         """The result for this calibration and whatever else it depends on."""
         idx = kspace.header["idx"]
@@ -70,7 +73,7 @@ class PerSlice(Generic[Result]):
         return result
 
 
-def _may_come_again(kspace: KSpace) -> bool:
+def _may_come_again(kspace: AnyKSpace) -> bool:
     limits = kspace.encoding.limits
     return any(
         limits[name].maximum > limits[name].minimum

@@ -9,7 +9,7 @@ import torch
 
 from gadgets.calibration import PerSlice, calibration_of, is_silent
 from gadgets.gadget import Context, Gadget
-from gadgets.records import KSpace
+from gadgets.records import AnyKSpace, KSpace, NonCartesianKSpace
 from recon_core.coils.compression import apply_coil_matrix, geometric_compression, svd_compression
 from recon_core.fourier import resize
 
@@ -20,24 +20,27 @@ N_LINES = 48
 class CoilCompression(Gadget, frozen=True):
     """Compress the receiver channels to `n_coils` virtual ones, data and calibration alike.
 
-    Calibrated on the reference lines or, without any, on the fully sampled centre. Fewer physical channels
-    pass unchanged. Zhang et al. 2013, doi:10.1002/mrm.24267 (geometric); Buehrer et al. 2007,
-    doi:10.1002/mrm.21237 (svd).
+    Calibrated on the reference lines or, without any, on the fully sampled centre; off the grid on all
+    samples, always by `svd`. Fewer physical channels pass unchanged. Zhang et al. 2013,
+    doi:10.1002/mrm.24267 (geometric); Buehrer et al. 2007, doi:10.1002/mrm.21237 (svd).
     """
 
-    accepts = KSpace
-    emits = KSpace
+    accepts = AnyKSpace
+    emits = AnyKSpace
 
     n_coils: int = 8
     """Virtual channels to keep."""
     method: Literal["svd", "geometric"] = "geometric"
     """`svd`: one matrix for all of k-space; `geometric`: one for every position along the readout."""
 
-    def __call__(self, items: Iterable[KSpace], context: Context) -> Iterator[KSpace]:
+    def __call__(self, items: Iterable[AnyKSpace], context: Context) -> Iterator[AnyKSpace]:
         matrices: PerSlice[torch.Tensor] = PerSlice()
         for kspace in items:
             if len(kspace.data) <= self.n_coils:
                 yield kspace
+                continue
+            if isinstance(kspace, NonCartesianKSpace):
+                yield _compressed_off_grid(kspace, self.n_coils)
                 continue
             if is_silent(kspace):
                 calibration = kspace.calibration[: self.n_coils] if kspace.calibration is not None else None
@@ -58,6 +61,14 @@ def _central_lines(calibration: torch.Tensor) -> torch.Tensor:
     """The lines that hold nearly all of the signal."""
     n_z, n_y, n_x = calibration.shape[1:]
     return resize(calibration, (min(n_z, N_LINES), min(n_y, N_LINES), n_x))
+
+
+def _compressed_off_grid(kspace: NonCartesianKSpace, n_coils: int) -> NonCartesianKSpace:
+    if is_silent(kspace):
+        return replace(kspace, data=kspace.data[:n_coils])
+    samples = kspace.data.unsqueeze(1)
+    matrix = svd_compression(samples, n_coils)
+    return replace(kspace, data=apply_coil_matrix(matrix, samples).squeeze(1))
 
 
 def _compressed(kspace: KSpace, matrix: torch.Tensor) -> KSpace:

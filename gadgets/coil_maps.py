@@ -1,14 +1,21 @@
 """Coil sensitivity maps."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from typing import Literal
+from dataclasses import fields, replace
+from typing import Any, Literal, overload
 
 import torch
 
 from gadgets.calibration import PerSlice, calibration_of, is_silent
 from gadgets.gadget import Context, Gadget
-from gadgets.records import CalibratedKSpace, KSpace
+from gadgets.records import (
+    AnyCalibratedKSpace,
+    AnyKSpace,
+    CalibratedKSpace,
+    CalibratedNonCartesianKSpace,
+    KSpace,
+    NonCartesianKSpace,
+)
 from recon_core.coils.espirit import espirit
 from recon_core.fourier import resize
 
@@ -23,8 +30,8 @@ class CoilMaps(Gadget, frozen=True):
     Uecker et al. 2014, doi:10.1002/mrm.24751.
     """
 
-    accepts = KSpace
-    emits = CalibratedKSpace
+    accepts = AnyKSpace
+    emits = AnyCalibratedKSpace
 
     n_maps: int = 1
     """Sets of maps; two or more where anatomy folds into the field of view."""
@@ -47,7 +54,7 @@ class CoilMaps(Gadget, frozen=True):
     backend: Literal["torch", "sigpy"] = "torch"
     """`sigpy` runs SigPy's calibration as a reference; it takes one set and a numeric threshold."""
 
-    def __call__(self, items: Iterable[KSpace], context: Context) -> Iterator[CalibratedKSpace]:
+    def __call__(self, items: Iterable[AnyKSpace], context: Context) -> Iterator[AnyCalibratedKSpace]:
         maps: PerSlice[torch.Tensor] = PerSlice()
         for kspace in items:
             calibrated = with_coil_maps(kspace, self, maps)
@@ -56,12 +63,18 @@ class CoilMaps(Gadget, frozen=True):
             yield calibrated
 
 
-def with_coil_maps(kspace: KSpace, gadget: CoilMaps, known: PerSlice[torch.Tensor]) -> CalibratedKSpace:
+@overload
+def with_coil_maps(kspace: KSpace, gadget: CoilMaps, known: PerSlice[torch.Tensor]) -> CalibratedKSpace: ...
+@overload
+def with_coil_maps(
+    kspace: NonCartesianKSpace, gadget: CoilMaps, known: PerSlice[torch.Tensor]
+) -> CalibratedNonCartesianKSpace: ...
+def with_coil_maps(kspace: AnyKSpace, gadget: CoilMaps, known: PerSlice[torch.Tensor]) -> AnyCalibratedKSpace:
     """The k-space with maps computed as `gadget` says, or those `known` for its calibration data."""
     if is_silent(kspace):
-        return calibrated_by(kspace, kspace.data.new_zeros(gadget.n_maps, *kspace.data.shape))
+        return calibrated_by(kspace, kspace.data.new_zeros(gadget.n_maps, len(kspace.data), *kspace.shape))
     calibration = calibration_of(kspace)
-    n_z, n_y, n_x = kspace.data.shape[1:]
+    n_z, n_y, n_x = kspace.shape
     wanted, usual_width = (24, 6) if n_z == 1 else (16, 5)
     wanted = gadget.calibration_width or wanted
     centre = resize(calibration, [min(length, wanted) for length in calibration.shape[1:]])
@@ -85,14 +98,16 @@ def with_coil_maps(kspace: KSpace, gadget: CoilMaps, known: PerSlice[torch.Tenso
     return calibrated_by(kspace, known.get(kspace, centre, compute, n_z, n_y, n_x))
 
 
-def calibrated_by(kspace: KSpace, coil_maps: torch.Tensor) -> CalibratedKSpace:
+@overload
+def calibrated_by(kspace: KSpace, coil_maps: torch.Tensor) -> CalibratedKSpace: ...
+@overload
+def calibrated_by(kspace: NonCartesianKSpace, coil_maps: torch.Tensor) -> CalibratedNonCartesianKSpace: ...
+def calibrated_by(kspace: AnyKSpace, coil_maps: torch.Tensor) -> AnyCalibratedKSpace:
     """The k-space with these maps, `(map set, coil, z, y, x)`."""
-    return CalibratedKSpace(
-        data=kspace.data,
-        sampled=kspace.sampled,
-        header=kspace.header,
-        encoding=kspace.encoding,
-        calibration=kspace.calibration,
-        notes=kspace.notes,
-        coil_maps=coil_maps,
-    )
+    if isinstance(kspace, NonCartesianKSpace):
+        return CalibratedNonCartesianKSpace(**_fields(kspace, NonCartesianKSpace), coil_maps=coil_maps)
+    return CalibratedKSpace(**_fields(kspace, KSpace), coil_maps=coil_maps)
+
+
+def _fields(kspace: AnyKSpace, of: type[AnyKSpace]) -> dict[str, Any]:
+    return {field.name: getattr(kspace, field.name) for field in fields(of)}

@@ -23,10 +23,13 @@ def counters_of(readouts: Readouts) -> npt.NDArray[np.uint16]:
 
 
 class EncodingSpaces:
-    """The header's encodings by number, each with the shape its readouts began with."""
+    """The header's encodings by number, each with the shape its readouts began with.
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    `gadget` is who asks, in errors; `is_cartesian` which trajectories it can reconstruct.
+    """
+
+    def __init__(self, context: Context, gadget: str = "Accumulate", is_cartesian: bool = True) -> None:
+        self._context, self._gadget, self._is_cartesian = context, gadget, is_cartesian
         self._encodings: dict[int, Encoding] = {}
         self._minima: dict[int, npt.NDArray[np.uint16]] = {}
         self._maxima: dict[int, npt.NDArray[np.uint16]] = {}
@@ -35,13 +38,18 @@ class EncodingSpaces:
         _ = self[0]  # what the header already rules out is refused before its data arrive
 
     def __getitem__(self, space: int) -> Encoding:
-        """Raises InputError for an encoding that the header lacks or that is not Cartesian."""
+        """Raises InputError for an encoding that the header lacks or that is of the other kind."""
         if space not in self._encodings:
             encoding = Encoding.from_header(self._context.header, space)
-            if encoding.trajectory != "cartesian":
+            if (encoding.trajectory == "cartesian") != self._is_cartesian:
+                wanted, other = (
+                    ("a cartesian", "radial_sense or spiral_sense")
+                    if self._is_cartesian
+                    else ("a radial or spiral", "a cartesian recipe")
+                )
                 raise InputError(
-                    f"Accumulate: expected a cartesian trajectory, got '{encoding.trajectory}' in encoding "
-                    f"{space}; no Cartesian recipe can reconstruct it"
+                    f"{self._gadget}: expected {wanted} trajectory, got '{encoding.trajectory}' in encoding "
+                    f"{space}; reconstruct it by {other}"
                 )
             # Segments tell how a scan is played out, not where data belong, and few keep to their limits.
             limits = [encoding.limits.get(name, _NO_LIMIT) for name in COUNTERS if name != "segment"]
@@ -56,19 +64,19 @@ class EncodingSpaces:
         encoding = self[space]
         self._n_coils = self._n_coils or n_coils
         if n_coils != self._n_coils:
-            _refuse_change("channels", self._n_coils, n_coils, readouts)
+            self._refuse_change("channels", self._n_coils, n_coils, readouts)
         for calibrates_only in self._kinds(readouts):
             began_with = self._n_samples.setdefault((space, calibrates_only), n_samples)
             if n_samples != began_with:
-                _refuse_change("samples", began_with, n_samples, readouts)
+                self._refuse_change("samples", began_with, n_samples, readouts)
         counters = counters_of(readouts)[:, : len(self._minima[space])]
         if (counters < self._minima[space]).any() or (counters > self._maxima[space]).any():
             is_wrong = (counters < self._minima[space]) | (counters > self._maxima[space])
             readout, column = np.argwhere(is_wrong)[0]
             limit = encoding.limits[COUNTERS[column]]
             raise InputError(
-                f"Accumulate: expected {COUNTERS[column]} between its encoding limits {limit.minimum} and "
-                f"{limit.maximum}, got {counters[readout, column]} at scan counter "
+                f"{self._gadget}: expected {COUNTERS[column]} between its encoding limits {limit.minimum} "
+                f"and {limit.maximum}, got {counters[readout, column]} at scan counter "
                 f"{readouts.headers['scan_counter'][readout]}; correct encodingLimits in the header"
             )
 
@@ -78,9 +86,9 @@ class EncodingSpaces:
         calibrates_only = readouts.flagged(CALIBRATING[0]) & ~readouts.flagged(CALIBRATING[1])
         return set(calibrates_only.tolist()) if calibrates_only.any() else {False}
 
-
-def _refuse_change(what: str, expected: int, got: int, readouts: Readouts) -> None:
-    raise InputError(
-        f"Accumulate: expected readouts of {expected} {what} as the scan began, got {got} at scan counter "
-        f"{readouts.headers['scan_counter'][0]}; send scans of different shape as separate scans or encodings"
-    )
+    def _refuse_change(self, what: str, expected: int, got: int, readouts: Readouts) -> None:
+        raise InputError(
+            f"{self._gadget}: expected readouts of {expected} {what} as the scan began, got {got} at scan "
+            f"counter {readouts.headers['scan_counter'][0]}; send scans of different shape as separate scans "
+            "or encodings"
+        )

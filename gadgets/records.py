@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from gadgets.encoding import Encoding
+from recon_core.non_cartesian_sense import NonCartesianSampling
 
 HEADER_DTYPE: np.dtype[np.void] = np.dtype(ismrmrd.AcquisitionHeader)
 """The 340 bytes of an MRD acquisition header, as a structured array element."""
@@ -108,6 +109,17 @@ class KSpace:
     notes: tuple[str, ...] = ()
     """What the user must be told; ends up in the meta of the image."""
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(z, y, x)` of the image."""
+        n_z, n_y, n_x = self.data.shape[1:]
+        return n_z, n_y, n_x
+
+    @property
+    def sampling(self) -> torch.Tensor:
+        """What `recon_core.sense` is to know of the sampling."""
+        return self.sampled
+
     def to(self, device: torch.device) -> Self:
         """The same k-space on another device."""
         calibration = None if self.calibration is None else self.calibration.to(device)
@@ -122,6 +134,47 @@ class CalibratedKSpace(KSpace):
 
     coil_maps: torch.Tensor
     """`(map set, coil, z, y, x)` on the grid of `data`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class NonCartesianKSpace:
+    """The samples of one image that lie off the grid."""
+
+    data: torch.Tensor
+    """`(coil, readout, sample)`."""
+    trajectory: torch.Tensor
+    """`(readout, sample, 2 or 3)`: (kx, ky[, kz]) in cycles per encoded field of view."""
+    header: np.void
+    """The acquisition header (`HEADER_DTYPE`) of the first readout: geometry and counters."""
+    encoding: Encoding
+    """The encoded matrix and field of view are those of the image to be made, whatever the readouts' were."""
+    weights: torch.Tensor | None = None
+    """`(readout, sample)`: the area or volume of k-space that each sample stands for, once known."""
+    notes: tuple[str, ...] = ()
+    """What the user must be told; ends up in the meta of the image."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(z, y, x)` of the image."""
+        n_x, n_y, n_z = self.encoding.encoded_matrix
+        return n_z, n_y, n_x
+
+    @property
+    def sampling(self) -> NonCartesianSampling:
+        """What `recon_core.sense` is to know of the sampling."""
+        return NonCartesianSampling(trajectory=self.trajectory, weights=self.weights)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class CalibratedNonCartesianKSpace(NonCartesianKSpace):
+    """Samples off the grid with the coil sensitivities that belong to them."""
+
+    coil_maps: torch.Tensor
+    """`(map set, coil, z, y, x)`."""
+
+
+AnyKSpace = KSpace | NonCartesianKSpace
+AnyCalibratedKSpace = CalibratedKSpace | CalibratedNonCartesianKSpace
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

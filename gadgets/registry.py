@@ -12,7 +12,10 @@ ENTRY_POINT_GROUP = "reconstream.gadgets"
 
 _BUILT_IN = {
     "NoiseAdjust": "noise_adjust",
+    "Trajectory": "trajectory",
     "Accumulate": "accumulate",
+    "AccumulateNonCartesian": "accumulate_non_cartesian",
+    "DensityCompensation": "density_compensation",
     "RemoveOversampling": "remove_oversampling",
     "CoilCompression": "coil_compression",
     "CoilMaps": "coil_maps",

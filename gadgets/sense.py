@@ -7,7 +7,7 @@ import torch
 
 from gadgets.gadget import Context, Gadget
 from gadgets.reconstructed import reconstructed
-from gadgets.records import CalibratedKSpace, ImageSeries
+from gadgets.records import AnyCalibratedKSpace, ImageSeries
 from recon_core.sense import cg_sense
 
 
@@ -17,7 +17,7 @@ class Sense(Gadget, frozen=True):
     Pruessmann et al. 2001, doi:10.1002/mrm.1241.
     """
 
-    accepts = CalibratedKSpace
+    accepts = AnyCalibratedKSpace
     emits = ImageSeries
 
     n_iterations: int = 30
@@ -29,12 +29,12 @@ class Sense(Gadget, frozen=True):
     backend: Literal["torch", "sigpy"] = "torch"
     """`sigpy` runs SigPy's SenseRecon as a reference."""
 
-    def __call__(self, items: Iterable[CalibratedKSpace], context: Context) -> Iterator[ImageSeries]:
+    def __call__(self, items: Iterable[AnyCalibratedKSpace], context: Context) -> Iterator[ImageSeries]:
         for kspace in items:
             image = cg_sense(
                 kspace.data,
                 single_set(kspace.coil_maps),
-                kspace.sampled,
+                kspace.sampling,
                 n_iterations=self.n_iterations,
                 regularisation=self.regularisation,
                 tolerance=self.tolerance,

@@ -5,7 +5,7 @@ from typing import Literal
 
 from gadgets.gadget import Context, Gadget
 from gadgets.reconstructed import reconstructed
-from gadgets.records import CalibratedKSpace, ImageSeries
+from gadgets.records import AnyCalibratedKSpace, ImageSeries
 from gadgets.sense import single_set
 from recon_core.sense import wavelet_sense
 
@@ -16,7 +16,7 @@ class WaveletSense(Gadget, frozen=True):
     Lustig et al. 2007, doi:10.1002/mrm.21391.
     """
 
-    accepts = CalibratedKSpace
+    accepts = AnyCalibratedKSpace
     emits = ImageSeries
 
     n_iterations: int = 50
@@ -26,17 +26,17 @@ class WaveletSense(Gadget, frozen=True):
     backend: Literal["torch", "sigpy"] = "torch"
     """`sigpy` runs SigPy's L1WaveletRecon as a reference."""
 
-    def __call__(self, items: Iterable[CalibratedKSpace], context: Context) -> Iterator[ImageSeries]:
+    def __call__(self, items: Iterable[AnyCalibratedKSpace], context: Context) -> Iterator[ImageSeries]:
         for kspace in items:
             yield wavelet_reconstruction(kspace, self)
 
 
-def wavelet_reconstruction(kspace: CalibratedKSpace, gadget: WaveletSense) -> ImageSeries:
+def wavelet_reconstruction(kspace: AnyCalibratedKSpace, gadget: WaveletSense) -> ImageSeries:
     """The image with the gadget's parameters."""
     image = wavelet_sense(
         kspace.data,
         single_set(kspace.coil_maps),
-        kspace.sampled,
+        kspace.sampling,
         n_iterations=gadget.n_iterations,
         regularisation=gadget.regularisation,
         backend=gadget.backend,

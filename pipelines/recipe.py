@@ -13,7 +13,7 @@ import ismrmrd
 import msgspec
 
 from gadgets.gadget import Gadget
-from gadgets.records import ImageSeries, KSpace, Readouts
+from gadgets.records import ImageSeries, KSpace, NonCartesianKSpace, Readouts
 from gadgets.registry import known_gadgets
 from recon_core.errors import RecipeError
 
@@ -68,7 +68,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True,
         """What is left to do of the recipe when the data are already k-space or images."""
         done: tuple[type, ...] = (Readouts, ismrmrd.Acquisition, ismrmrd.Waveform)
         if start == "images":
-            done = (*done, KSpace)
+            done = (*done, KSpace, NonCartesianKSpace)
         steps = [
             step
             for step, gadget in zip(self.steps, self.gadgets, strict=True)

@@ -79,13 +79,14 @@ def _swept(k: torch.Tensor, sectors: torch.Tensor) -> torch.Tensor:
     n_samples, n_dimensions = k.shape[1:]
     midpoints = (k[:, 1:] + k[:, :-1]) / 2
     ends = [(3 * k[:, :1] - k[:, 1:2]) / 2, (3 * k[:, -1:] - k[:, -2:-1]) / 2]
-    enclosed = torch.cat([ends[0], midpoints, ends[1]], dim=1).norm(dim=-1) ** n_dimensions / n_dimensions
+    reach = torch.cat([ends[0], midpoints, ends[1]], dim=1).norm(dim=-1)
+    enclosed: torch.Tensor = reach.pow(n_dimensions) / n_dimensions
     before, after = enclosed[:, :-1], enclosed[:, 1:]
     from_centre = torch.arange(n_samples, device=k.device) - k.norm(dim=-1).argmin(1)[:, None]
     inwards = torch.where(from_centre == 0, before, before - after) * (from_centre <= 0)
     outwards = torch.where(from_centre == 0, after, after - before) * (from_centre >= 0)
-    is_ray = _is_ray(k)
-    swept = inwards.abs() * (sectors * is_ray)[:, :1] + outwards.abs() * (sectors * is_ray)[:, 1:]
+    sectors = sectors * _is_ray(k)
+    swept: torch.Tensor = inwards.abs() * sectors[:, :1] + outwards.abs() * sectors[:, 1:]
     return swept.float()
 
 

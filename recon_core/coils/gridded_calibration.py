@@ -38,7 +38,7 @@ def gridded_calibration(
     n_z, n_y, n_x = (min(2 * half, n) for n in shape)
     if half == 0:
         raise CalibrationError(
-            "calibration: expected a densely sampled centre of k-space, got gaps there; acquire more readouts, "
+            "calibration: expected a densely sampled centre of k-space, got gaps; acquire more readouts, "
             "or pool several images"
         )
     grid = (min(n_z + 2 * MARGIN, shape[0]), min(n_y + 2 * MARGIN, shape[1]), min(n_x + 2 * MARGIN, shape[2]))

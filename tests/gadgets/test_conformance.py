@@ -3,20 +3,31 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from types import UnionType
+from typing import Any, get_args
 
 import pytest
 
 from gadgets.accumulate import Accumulate
+from gadgets.accumulate_non_cartesian import AccumulateNonCartesian
 from gadgets.coil_maps import CoilMaps
 from gadgets.gadget import Context, Gadget
 from gadgets.image_type import ImageType
-from gadgets.records import CalibratedKSpace, ImageSeries, KSpace, Readouts
+from gadgets.records import (
+    CalibratedKSpace,
+    CalibratedNonCartesianKSpace,
+    ImageSeries,
+    KSpace,
+    NonCartesianKSpace,
+    Readouts,
+)
 from gadgets.registry import known_gadgets
 from gadgets.testing import assert_gadget_conforms
+from gadgets.trajectory import Trajectory
 from pipelines.recipe import Recipe, Step
 from pipelines.runner import run_threaded
 from tests.gadgets.small_scan import context, encoding, flagged, head_kspace, joined, noise_readout, readouts
+from tests.non_cartesian import exact_scan, golden_spokes
 
 ENCODING = encoding(
     (64, 32, 1),
@@ -36,8 +47,15 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 }
 
 
+GOLDEN_ANGLE = encoding((64, 16, 1), recon=(32, 32, 1), limits={"slice": (0, 1, 0)}, trajectory="goldenangle")
+
+
 def new_context() -> Context:
     return context(ENCODING)
+
+
+def non_cartesian_context() -> Context:
+    return context(GOLDEN_ANGLE)
 
 
 @cache
@@ -58,10 +76,25 @@ def scan() -> tuple[Readouts, ...]:
 
 
 @cache
-def stream(kind: type) -> tuple[Any, ...]:
+def spokes() -> tuple[Readouts, ...]:
+    """Two slices of golden-angle spokes without a trajectory, and noise in between."""
+    kspace = exact_scan(golden_spokes(32, 16), 32).kspace.numpy()[:, None]
+    whole = joined(*(readouts((1 + number) * kspace, slice=number) for number in range(2)))
+    return whole.select(slice(0, 9)), noise_readout(4, 128), whole.select(slice(9, None))
+
+
+@cache
+def stream(kind: type | UnionType) -> tuple[Any, ...]:
     """Items of a type, made by the gadgets that make it."""
+    if isinstance(kind, UnionType):
+        return tuple(item for member in get_args(kind) for item in stream(member))
     if kind is Readouts:
         return scan()
+    if kind is NonCartesianKSpace:
+        with_trajectory = Trajectory()(spokes(), non_cartesian_context())
+        return tuple(AccumulateNonCartesian()(with_trajectory, non_cartesian_context()))
+    if kind is CalibratedNonCartesianKSpace:
+        return tuple(CoilMaps(kernel_width=3)(stream(NonCartesianKSpace), new_context()))
     if kind is KSpace:
         return tuple(Accumulate()(scan(), new_context()))
     if kind is CalibratedKSpace:
@@ -71,7 +104,11 @@ def stream(kind: type) -> tuple[Any, ...]:
 
 
 def items_for(gadget: Gadget) -> tuple[Any, ...]:
-    items = stream(gadget.accepts)  # type: ignore[arg-type]
+    if type(gadget).__name__ == "Trajectory":
+        return spokes()
+    if type(gadget).__name__ == "AccumulateNonCartesian":
+        return tuple(Trajectory()(spokes(), non_cartesian_context()))
+    items = stream(gadget.accepts)
     if type(gadget).__name__ in ("ScaleIntensity", "Window"):
         return tuple(ImageType()(items, new_context()))
     if type(gadget).__name__ == "PartialFourier":
@@ -88,7 +125,9 @@ def run_alone(gadget: Gadget, items: Iterable[Any], scan_context: Context) -> It
 @pytest.mark.parametrize("name", sorted(known_gadgets()))
 def test_every_gadget_conforms(name: str) -> None:
     gadget = known_gadgets()[name](**PARAMETERS.get(name, {}))
-    assert_gadget_conforms(gadget, items_for(gadget), new_context, run=run_alone)
+    is_off_grid = name in ("Trajectory", "AccumulateNonCartesian")
+    new = non_cartesian_context if is_off_grid else new_context
+    assert_gadget_conforms(gadget, items_for(gadget), new, run=run_alone)
 
 
 class _Counts(Gadget, frozen=True):
