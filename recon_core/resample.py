@@ -116,13 +116,13 @@ def _inside(points: torch.Tensor, geometry: ImageGeometry) -> torch.Tensor:
     """Which points lie in the image, as `resample` has it."""
     n_x, n_y, n_z = geometry.matrix
     x, y, z = points
-    in_plane: torch.Tensor = (x + 0.5 > -_EDGE) & (x + 0.5 < n_x + _EDGE)
-    in_plane &= (y + 0.5 > -_EDGE) & (y + 0.5 < n_y + _EDGE)
+    inside: torch.Tensor = (x + 0.5 > -_EDGE) & (x + 0.5 < n_x + _EDGE)
+    inside &= (y + 0.5 > -_EDGE) & (y + 0.5 < n_y + _EDGE)
     thickness = geometry.slice_mm / geometry.voxel_mm[2]
-    in_slice = (z - z.round().clamp(0, n_z - 1)).abs() <= thickness / 2 + _EDGE
+    in_slice: torch.Tensor = (z - z.round().clamp(0, n_z - 1)).abs() <= thickness / 2 + _EDGE
     if thickness >= 0.5:
         in_slice |= (z >= 0) & (z <= n_z - 1)
-    return in_plane & in_slice
+    return inside & in_slice
 
 
 def _mixed(volumes: torch.Tensor, depths: torch.Tensor) -> torch.Tensor:
