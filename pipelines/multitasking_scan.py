@@ -114,7 +114,7 @@ def _header_xml(simulation: MultitaskingScan, field_strength_t: float) -> bytes:
     <trajectoryDescription>
       <identifier>golden angle with navigators</identifier>
       <userParameterLong><name>navigator_every</name><value>2</value></userParameterLong>
-      <userParameterDouble><name>angle_deg</name><value>111.24611797498107</value></userParameterDouble>
+      <userParameterDouble><name>angle_step_deg</name><value>111.24611797498107</value></userParameterDouble>
       <comment>Every other readout is a navigator along kx, the first one is; those in between turn by the
         angle, from kx towards ky. idx.contrast counts inversion times, idx.repetition inversions.</comment>
     </trajectoryDescription>

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import grid_sample
 
-from recon_core.dynamic.anatomy import Anatomy, HeartContours, pixel_positions_mm
+from recon_core.dynamic.anatomy import Anatomy, HeartContours
 
 N_LEVELS = 25
 """Contractions for which the heart's displacement is tabulated; it is linear in between."""
 TABLE_SPACING = 2
-"""The tabulated displacements lie so many pixels apart."""
+"""The tabulated displacements lie about so many pixels apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,22 +33,27 @@ class Deformation:
 
     First the breath is undone, r' = r − s·b·w(r), with w rising from the skin inwards; then the contraction
     about the heart's centre: along every direction from it, the contours have moved inwards by their shares,
-    and places in between in proportion. Lengths are exact on the pixels of `anatomy`.
+    and places in between in proportion.
+
+    Places are (x, y) as `torch.nn.functional.grid_sample` has them: the first and last pixel at ∓1.
     """
 
     def __init__(self, anatomy: Anatomy, strength: Strength) -> None:
         n = len(anatomy.tissue)
-        self.half_mm = anatomy.fov_mm / 2
-        self.pixel_mm = anatomy.fov_mm / n
-        self.places = pixel_positions_mm(n, anatomy.fov_mm)
+        self.mm = anatomy.fov_mm / n * (n - 1) / 2
+        """What a step of one is."""
+        self.places = _places(n)
         weight = organ_weight(anatomy.tissue > 0, anatomy.fov_mm)
-        self.breath = weight[..., None] * torch.tensor(strength.breath_mm)
-        coarse = self.places[::TABLE_SPACING, ::TABLE_SPACING]
+        self.breath = weight[..., None] * torch.tensor(strength.breath_mm).flip(0) / self.mm
+        # A coarse grid with the same corners, so that a place is the same place in both.
+        self.middle = self.places[n // 2, n // 2]
+        places_mm = (_places(n // TABLE_SPACING) - self.middle).flip(-1) * self.mm
         levels = torch.linspace(0, 1, N_LEVELS).tolist()
-        self.table = torch.stack([_contracted(anatomy.heart, strength, coarse, level) for level in levels])
+        table_mm = [_contracted(anatomy.heart, strength, places_mm, level) for level in levels]
+        self.table = torch.stack(table_mm).flip(-1).permute(0, 3, 1, 2).contiguous() / self.mm
 
-    def origins_mm(self, contraction: torch.Tensor, respiration: torch.Tensor) -> torch.Tensor:
-        """`(state, y, x, 2)`: (y, x) in mm of where each pixel's tissue is at rest.
+    def origins(self, contraction: torch.Tensor, respiration: torch.Tensor) -> torch.Tensor:
+        """`(state, y, x, 2)`: where each pixel's tissue is at rest.
 
         contraction: `(state,)` from 0 to 1; respiration: `(state,)`, see `motion.Motion`.
         """
@@ -57,19 +62,12 @@ class Deformation:
         below = level.floor().long().clamp(max=N_LEVELS - 2)
         fraction = (level - below)[:, None, None, None]
         table = torch.lerp(self.table[below], self.table[below + 1], fraction)
-        displaced = _sampled(table.permute(0, 3, 1, 2), self._grid(places, TABLE_SPACING))
-        return places + displaced.permute(0, 2, 3, 1)
+        return places + _sampled(table, places).permute(0, 2, 3, 1)
 
-    def moved(self, maps: torch.Tensor, origins_mm: torch.Tensor, mode: str = "bicubic") -> torch.Tensor:
+    def moved(self, maps: torch.Tensor, origins: torch.Tensor, mode: str = "bicubic") -> torch.Tensor:
         """`(state, y, x)`: real maps of the chest at rest, one or one a state, as they have moved."""
-        maps = maps.expand(len(origins_mm), *maps.shape[-2:])
-        return _sampled(maps[:, None], self._grid(origins_mm, 1), mode)[:, 0]
-
-    def _grid(self, places_mm: torch.Tensor, spacing: int) -> torch.Tensor:
-        """Places as `grid_sample` wants them: (x, y), with the first and last pixel centres at ∓1."""
-        n = len(self.places)
-        last = (n - 1) // spacing
-        return (places_mm.flip(-1) / self.pixel_mm + n // 2) / spacing * (2 / last) - 1
+        maps = maps.expand(len(origins), *maps.shape[-2:])
+        return _sampled(maps[:, None], origins, mode)[:, 0]
 
 
 def organ_weight(body: torch.Tensor, fov_mm: float) -> torch.Tensor:
@@ -84,6 +82,11 @@ def organ_weight(body: torch.Tensor, fov_mm: float) -> torch.Tensor:
     from_back = (back - torch.arange(n)) / height
     weight = _ramp(torch.from_numpy(depth_mm).float() / 45) * _ramp((from_back - 0.2) / 0.25)[:, None]
     return torch.from_numpy(gaussian_filter(weight.numpy(), 4 / (fov_mm / n)))
+
+
+def _places(n: int) -> torch.Tensor:
+    axis = torch.linspace(-1, 1, n)
+    return torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)
 
 
 def _ramp(x: torch.Tensor) -> torch.Tensor:

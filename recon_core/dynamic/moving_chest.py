@@ -48,8 +48,8 @@ class MovingChest:
         signals: `(state, T1 value)`, rows of what `signals` gives; states: `(state,)` each.
         """
         at_rest = self.anatomy.density * signals[:, self.signal_index]
-        origins_mm = self.deformation.origins_mm(contraction(cardiac_phase), respiration)
-        return self.deformation.moved(at_rest, origins_mm)
+        origins = self.deformation.origins(contraction(cardiac_phase), respiration)
+        return self.deformation.moved(at_rest, origins)
 
     def frames(
         self, cardiac_phase: torch.Tensor, respiration: torch.Tensor, pulse: torch.Tensor
@@ -62,6 +62,11 @@ class MovingChest:
         signals = self.signals(N_UNTIL_PERIODIC)[-1, pulse]
         return on_image_grid(self.phase * self.seen(signals, cardiac_phase, respiration))
 
+    def blood_null(self) -> int:
+        """The pulse at which blood has the least signal: that of dark-blood frames."""
+        blood = self.signal_index[self.anatomy.tissue == Tissue.BLOOD]
+        return int(self.signals(N_UNTIL_PERIODIC)[-1, :, blood.median()].abs().argmin())
+
     def t1_maps_ms(self, cardiac_phase: torch.Tensor, respiration: torch.Tensor) -> torch.Tensor:
         """`(state, y, x)`: T1 at the centre of each pixel of the images."""
         return self._at_pixels(self.anatomy.t1_ms, cardiac_phase, respiration)
@@ -73,8 +78,8 @@ class MovingChest:
     def _at_pixels(
         self, maps: torch.Tensor, cardiac_phase: torch.Tensor, respiration: torch.Tensor
     ) -> torch.Tensor:
-        origins_mm = self.deformation.origins_mm(contraction(cardiac_phase), respiration)
-        moved = self.deformation.moved(maps, origins_mm, "nearest")
+        origins = self.deformation.origins(contraction(cardiac_phase), respiration)
+        moved = self.deformation.moved(maps, origins, "nearest")
         # The middle of either grid is a pixel of it: pixel n // 2.
         first = len(maps) // 2 % FINER
         return moved[:, first::FINER, first::FINER][:, : self.matrix, : self.matrix]

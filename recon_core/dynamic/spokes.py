@@ -28,7 +28,7 @@ class SpokeSampler:
     ) -> None:
         n = coil_maps.shape[-1]
         self.pixels = torch.nonzero(object_mask.flatten())[:, 0]
-        self.maps_at_pixels = scale * coil_maps.flatten(1)[:, self.pixels]
+        self.maps_at_pixels = torch.view_as_real(scale * coil_maps.flatten(1)[:, self.pixels])
         turns = (torch.arange(n, dtype=torch.float64) - n // 2) / n
         self.y = 2 * math.pi * float(radius[1] - radius[0]) * turns[self.pixels // n]
         self.x = 2 * math.pi * float(radius[1] - radius[0]) * turns[self.pixels % n]
@@ -39,7 +39,7 @@ class SpokeSampler:
     def at_angle(self, image: torch.Tensor, angle_rad: float) -> torch.Tensor:
         """`(coil, sample)` along the direction (cos θ, sin θ) of (kx, ky), of a real image `(y, x)`."""
         points = math.cos(angle_rad) * self.x + math.sin(angle_rad) * self.y
-        strengths = self.maps_at_pixels * image.flatten()[self.pixels]
+        strengths = torch.view_as_complex(self.maps_at_pixels * image.flatten()[self.pixels, None])
         # Several threads would add up in any order, and two runs differ in their last bits.
         samples = finufft.nufft1d1(
             points.float().numpy(),

@@ -21,20 +21,20 @@ def states(*values: float) -> torch.Tensor:
 
 def test_at_rest_everything_is_where_it_was(anatomy: Anatomy) -> None:
     deformation = Deformation(anatomy, Strength())
-    origins_mm = deformation.origins_mm(states(0), states(0))
-    torch.testing.assert_close(origins_mm[0], deformation.places, rtol=0, atol=1e-4)
+    origins = deformation.origins(states(0), states(0))
+    torch.testing.assert_close(origins[0], deformation.places, rtol=0, atol=1e-4)
     torch.testing.assert_close(
-        deformation.moved(anatomy.density, origins_mm)[0], anatomy.density, rtol=0, atol=1e-3
+        deformation.moved(anatomy.density, origins)[0], anatomy.density, rtol=0, atol=1e-3
     )
 
 
 def test_no_state_folds_the_chest(anatomy: Anatomy) -> None:
     deformation = Deformation(anatomy, Strength(endocardium=0.34, right_ventricle=0.4, breath_mm=(13, 4)))
     contraction, breath = states(0, 0.3, 0.7, 1, 1), states(1.3, 0, 0.5, 1, -0.2)
-    origins_mm = deformation.origins_mm(contraction, breath)
-    dy, dx = (origins_mm.diff(dim=axis) / deformation.pixel_mm for axis in (1, 2))
+    origins = deformation.origins(contraction, breath)
+    dy, dx = (origins.diff(dim=axis) * (len(anatomy.tissue) - 1) / 2 for axis in (1, 2))
     dy, dx = dy[:, :, 1:], dx[:, 1:]
-    determinant = dy[..., 0] * dx[..., 1] - dy[..., 1] * dx[..., 0]
+    determinant = dx[..., 0] * dy[..., 1] - dx[..., 1] * dy[..., 0]
     assert determinant.min() > 0.1
 
 
@@ -42,14 +42,15 @@ def test_a_small_change_of_state_is_a_small_displacement(anatomy: Anatomy) -> No
     deformation = Deformation(anatomy, Strength())
     levels = torch.linspace(0, 1, 401)
     for contraction, breath in ((levels, 0 * levels), (0 * levels, levels)):
-        steps = deformation.origins_mm(contraction, breath).diff(dim=0).norm(dim=-1)
-        assert steps.max() < 0.06  # of ten millimetres in 400 steps
+        steps = deformation.origins(contraction, breath).diff(dim=0).norm(dim=-1)
+        assert steps.max() * deformation.mm < 0.06  # of ten millimetres in 400 steps
 
 
 def test_the_cavity_loses_the_stated_share_of_its_area_and_the_wall_thickens() -> None:
     anatomy, strength = chest_phantom(320, Draws(1)), Strength(endocardium=0.3, epicardium=0.0)
     deformation = Deformation(anatomy, strength)
-    origins_mm = deformation.origins_mm(states(0, 1), states(0, 0))
+    origins = deformation.origins(states(0, 1), states(0, 0))
+    origins_mm = (origins - deformation.middle).flip(-1) * deformation.mm
     distance, (inner, middle, _) = anatomy.heart.polar(origins_mm)
     cavity = (distance < inner).sum((1, 2))
     assert float(cavity[1] / cavity[0]) == pytest.approx(0.7**2, rel=0.04)
