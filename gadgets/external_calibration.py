@@ -9,7 +9,7 @@ import torch
 from gadgets.gadget import Context
 from gadgets.image_geometry import geometry_of_kspace
 from gadgets.kspace_buffer import KSpaceBuffer
-from gadgets.study import Item, Kept, ScanIdentity
+from gadgets.study import Item, Kept
 from recon_core.calibration import calibration_block
 from recon_core.coils.compression import apply_coil_matrix
 from recon_core.fourier import resize
@@ -50,7 +50,7 @@ class ExternalCalibration:
     def _nearest(self, wanted: ImageGeometry) -> Iterable[Kept]:
         """Newest scan first, and of each the nearest slice first."""
         if self._kept is None:
-            found = self._context.study.find("calibration", ScanIdentity.of(self._context.header))
+            found = self._context.study.find("calibration", self._context.scan)
             self._kept = [(msgspec.convert(kept.about, ImageGeometry), kept) for kept in found]
         scans: dict[str, list[tuple[float, int, Kept]]] = {}
         for number, (geometry, kept) in enumerate(self._kept):
@@ -62,7 +62,7 @@ class ExternalCalibration:
 
 def keep_calibration(image: KSpaceBuffer, context: Context) -> None:
     """Leave the fully sampled centre of an image, its coils as received, to scans that lack one."""
-    scan, block = ScanIdentity.of(context.header), calibration_block(torch.from_numpy(image.sampled))
+    scan, block = context.scan, calibration_block(torch.from_numpy(image.sampled))
     if not scan.study or block is None:
         context.logger.warning("calibration not kept: no study in the header, or no sampled centre")
         return
@@ -74,7 +74,7 @@ def keep_calibration(image: KSpaceBuffer, context: Context) -> None:
     item = Item(
         kind="calibration",
         scan=scan,
-        name=scan.measurement and f"{scan.measurement}\n{counters}",
+        name=f"{scan.measurement}\n{counters}",
         tensors={"kspace": kspace.clone()},
         about=msgspec.to_builtins(geometry_of_kspace(header, image.encoding)),
     )

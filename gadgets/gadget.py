@@ -6,6 +6,7 @@ import logging
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import UnionType
 from typing import Any, ClassVar, Protocol
 
@@ -13,7 +14,7 @@ import msgspec
 import torch
 
 from gadgets.records import ImageSeries
-from gadgets.study import Studies, StudyStore
+from gadgets.study import ScanIdentity, Studies, StudyStore
 from recon_core.engine.engine import Engine
 from recon_core.engine.waiting import Priority
 
@@ -47,6 +48,11 @@ class Context:
     archive: ImageArchive | None = None
     """Keeps images as DICOM; None where the server has no place for them."""
     logger: logging.Logger | logging.LoggerAdapter[logging.Logger] = _LOGGER
+
+    @cached_property
+    def scan(self) -> ScanIdentity:
+        """Which scan this is, to the study."""
+        return ScanIdentity.of(self.header)
 
 
 class Gadget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

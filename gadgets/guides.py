@@ -13,7 +13,7 @@ from gadgets.gadget import Context
 from gadgets.image_geometry import geometry_of_image
 from gadgets.mrd_images import FALLBACK
 from gadgets.reconstructed import ACCELERATION, METHOD
-from gadgets.study import Item, Kept, ScanIdentity
+from gadgets.study import Item, Kept
 from recon_core.image_geometry import ImageGeometry
 
 _FIRST_ONLY = ("repetition", "phase", "set", "average")
@@ -78,7 +78,7 @@ class Guide:
 
 def guides(context: Context) -> list[Guide]:
     """What the study has for this scan, newest first: no image of its own, none of another patient."""
-    return [_guide(kept) for kept in context.study.find("guide", ScanIdentity.of(context.header))]
+    return [_guide(kept) for kept in context.study.find("guide", context.scan)]
 
 
 def keep_guide(image: ismrmrd.Image, context: Context) -> None:
@@ -87,7 +87,7 @@ def keep_guide(image: ismrmrd.Image, context: Context) -> None:
     It is a magnitude or complex, of one channel, the first of its repetitions, phases, sets and averages. It
     was fully sampled, or unfolded from its own data alone: what a network has made may not be there.
     """
-    scan, meta = ScanIdentity.of(context.header), image.meta
+    scan, meta = context.scan, image.meta
     acceleration = float(meta.get(ACCELERATION, "inf"))
     is_classical = FALLBACK not in meta and meta.get(METHOD) != "Fourier" and acceleration < float("inf")
     if (
@@ -110,7 +110,7 @@ def keep_guide(image: ismrmrd.Image, context: Context) -> None:
         Item(
             kind="guide",
             scan=scan,
-            name=scan.measurement and f"{scan.measurement}\n{counters}",
+            name=f"{scan.measurement}\n{counters}",
             tensors={"image": torch.from_numpy(pixels)},
             about=msgspec.to_builtins(about),
         )

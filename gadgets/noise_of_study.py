@@ -31,7 +31,7 @@ class NoiseCovariance:
 
 def keep_noise(noise: NoiseCovariance, context: Context) -> None:
     """Leave the covariance to later scans."""
-    scan = ScanIdentity.of(context.header)
+    scan = context.scan
     if scan.measurement or scan.study:
         about = {"dwell_time_us": noise.dwell_time_us, "coils": coil_names(context.header)}
         tensors = {"covariance": noise.matrix}
@@ -44,7 +44,7 @@ def noise_of_study(context: Context) -> tuple[NoiseCovariance, tuple[str, ...]]:
     Else, where the header names its coils, the latest of the study that has them all, with a note. Channels
     are put in this scan's order. Raises CalibrationError when there is none to be had.
     """
-    scan, coils = ScanIdentity.of(context.header), coil_names(context.header)
+    scan, coils = context.scan, coil_names(context.header)
     named = _dependencies(context.header)
     for name in named:
         for kept in context.study.find("noise", scan, name):

@@ -1,5 +1,6 @@
 """What one scan leaves for later scans of its study: items, whose they are, and a store of them in memory."""
 
+import hashlib
 import re
 import threading
 from collections import deque
@@ -18,7 +19,7 @@ MUST_AGREE: dict[Kind, tuple[str, ...]] = {
 }
 """Fields of the scan's identity that must agree beside the study, where it needs more than that."""
 
-_DEVICE_PATIENT_STUDY = re.compile(r"([^_]+_[^_]+_[^_]+)_[^_]+")
+_DEVICE_PATIENT_STUDY = re.compile(r"(\d+_\d+_\d+)_\d+")
 """What Siemens' converters make measurement identifiers of, before the measurement's own number."""
 
 
@@ -27,6 +28,7 @@ class ScanIdentity:
     """Which scan it is, as far as its header says; what that leaves out is empty, and agrees with nothing."""
 
     measurement: str = ""
+    """A scan of a known study that has no identifier is told by all that its header says."""
     study: str = ""
     """The study and its patient: of another patient, the same number is another study."""
     frame_of_reference: str = ""
@@ -37,10 +39,13 @@ class ScanIdentity:
     @classmethod
     def of(cls, header: Any) -> Self:
         """The identity in a parsed MRD header (`ismrmrd.xsd.ismrmrdHeader`)."""
-        measurement = header.measurementInformation
+        measurement, study = header.measurementInformation, _study(header)
+        identifier = (measurement and measurement.measurementID) or ""
+        if study and not identifier:
+            identifier = hashlib.blake2b(repr(header).encode(), digest_size=16).hexdigest()
         return cls(
-            measurement=(measurement and measurement.measurementID) or "",
-            study=_study(header),
+            measurement=identifier,
+            study=study,
             frame_of_reference=(measurement and measurement.frameOfReferenceUID) or "",
             coil_set="\n".join(coil_names(header)),
         )
@@ -52,9 +57,10 @@ class ScanIdentity:
 
 
 def coil_names(header: Any) -> list[str]:
-    """The names of the coils in the order of the channels, as the header has them."""
+    """The names of the coils in the order of the channels; none where the header does not name all."""
     system = header.acquisitionSystemInformation
-    return [label.coilName for label in system.coilLabel] if system else []
+    names = [label.coilName or "" for label in system.coilLabel] if system else []
+    return names if all(names) else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,7 +82,7 @@ class Kept:
 
     about: Mapping[str, Any]
     measurement: str
-    """The same for all items of one scan; no identifier of the scanner's, which may not be stored."""
+    """The same for all items of one scan; not the scanner's identifier, where that may not be stored."""
     kept_at: float
     """Seconds since 1970."""
     load: Callable[[], Mapping[str, torch.Tensor] | None]
