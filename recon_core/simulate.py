@@ -81,10 +81,10 @@ def simulate_acquisition(
     generator = torch.Generator().manual_seed(seed)
     head = ground_truth.abs()[ground_truth.abs() > 0.05].mean()
     mixing = noise_mixing(n_coils, generator) * (head / snr)
-    kspace += (mixing @ _complex_normal((n_slices, n_coils, kspace[0, 0].numel()), generator)).view_as(kspace)
+    kspace += (mixing @ complex_normal((n_slices, n_coils, kspace[0, 0].numel()), generator)).view_as(kspace)
     return SimulatedScan(
         kspace=kspace,
-        noise=mixing @ _complex_normal((n_coils, n_noise_samples), generator),
+        noise=mixing @ complex_normal((n_coils, n_noise_samples), generator),
         covariance=mixing @ mixing.mH,
         coil_maps=torch.stack([loop_coil_maps(n_coils, (n_y, n_x), z_mm=z)[:, None] for z in z_mm]),
         ground_truth=ground_truth,
@@ -116,21 +116,26 @@ def loop_coil_maps(
     return maps.div_(torch.linalg.vector_norm(maps, dim=0))
 
 
+def head_object(shape_yx: tuple[int, int], *, z_mm: float = 0.0) -> torch.Tensor:
+    """The head phantom `(y, x)` with the phase that a gradient echo would have; complex64."""
+    return torch.polar(head_phantom(shape_yx, z_mm=z_mm), _transmit_phase(shape_yx, z_mm))
+
+
 def _acquire_slice(
     matrix: tuple[int, int], n_coils: int, oversampling: int, z_mm: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Noiseless k-space (coil, 1, ky, kx) of one slice, and its ground truth (1, y, x)."""
     n_y, n_x = matrix
     fine = (FINER * n_y, FINER * n_x)
-    object_ = torch.polar(head_phantom(fine, z_mm=z_mm), _transmit_phase(fine, z_mm))
+    object_ = head_object(fine, z_mm=z_mm)
     maps = loop_coil_maps(n_coils, fine, z_mm=z_mm)
     kspace = object_.new_zeros((n_coils, 1, n_y, oversampling * n_x))
     for coil in range(n_coils):
-        kspace[coil, 0] = _cropped_fft(maps[coil] * object_, n_y, n_x, oversampling)
-    return kspace, ifft(_cropped_fft(object_, n_y, n_x, 1)[None])
+        kspace[coil, 0] = cropped_fft(maps[coil] * object_, n_y, n_x, oversampling)
+    return kspace, ifft(cropped_fft(object_, n_y, n_x, 1)[None])
 
 
-def _cropped_fft(image: torch.Tensor, n_y: int, n_x: int, oversampling: int) -> torch.Tensor:
+def cropped_fft(image: torch.Tensor, n_y: int, n_x: int, oversampling: int) -> torch.Tensor:
     """The central (n_y, oversampling·n_x) samples of a fine image's k-space, its view widened along x.
 
     Axis by axis, so that the second transform only sees rows that are kept. Divided by `FINER`, so
@@ -156,12 +161,12 @@ def noise_mixing(n_coils: int, generator: torch.Generator) -> torch.Tensor:
     Channels differ in level by up to a factor two and share about a third of their noise amplitude.
     """
     level = 1 + torch.rand(n_coils, generator=generator)
-    shared = 0.35 * _complex_normal((n_coils, n_coils), generator) / math.sqrt(n_coils)
+    shared = 0.35 * complex_normal((n_coils, n_coils), generator) / math.sqrt(n_coils)
     mixing = level[:, None] * (torch.eye(n_coils) + shared)
     inverse = torch.linalg.inv(mixing @ mixing.mH)
     return mixing * torch.sqrt(inverse.diagonal().real.mean())
 
 
-def _complex_normal(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+def complex_normal(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     """Circular complex normal samples of unit variance."""
     return torch.randn(shape, dtype=torch.complex64, generator=generator)

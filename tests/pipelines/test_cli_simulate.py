@@ -50,3 +50,14 @@ def test_the_anatomy_may_be_a_file(tmp_path: Path) -> None:
     np.save(tmp_path / "cine.npy", np.stack([image, np.where(np.hypot(y, x) < 9, 0.3, image)]))
     simulated("multitasking", tmp_path / "scan.h5", *SMALL, "--anatomy", tmp_path / "cine.npy")
     assert read_truth(tmp_path / "scan.truth.npz").chest.anatomy.tissue[24, 24] == Tissue.BLOOD
+
+
+@pytest.mark.parametrize("kind", ["radial --spokes 9", "spiral --interleaves 3", "cartesian --slices 2"])
+def test_a_still_head_comes_with_its_truth(kind: str, tmp_path: Path) -> None:
+    out = tmp_path / "head.h5"
+    simulated(*kind.split(), out, "--matrix", "32", "--coils", "3")
+    inspected = CliRunner().invoke(app, ["inspect", str(out)])
+    assert "reconstructed 32 x 32 x 1 in 240 x 240 x 3 mm" in inspected.output
+    with np.load(tmp_path / "head.truth.npz") as truth:
+        assert truth["ground_truth"].shape[-2:] == truth["coil_maps"].shape[-2:] == (32, 32)
+        assert truth["covariance"].shape == (3, 3)
