@@ -2,13 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-import torch
-
-from gadgets.calibration import PerSlice
-from gadgets.coil_maps import CoilMaps, with_coil_maps
+from gadgets.coil_maps import CoilMaps, known_maps, with_coil_maps
 from gadgets.fourier_reconstruction import fourier_image, undersampling_note
 from gadgets.gadget import Context, Gadget
-from gadgets.grappa import Grappa, GrappaCalibration, grappa_image
+from gadgets.grappa import Grappa, grappa_image, known_weights
 from gadgets.records import ImageSeries, KSpace
 from gadgets.wavelet_sense import WaveletSense, wavelet_reconstruction
 from recon_core.errors import CalibrationError
@@ -27,8 +24,7 @@ class AutoReconstruction(Gadget, frozen=True):
     emits = ImageSeries
 
     def __call__(self, items: Iterable[KSpace], context: Context) -> Iterator[ImageSeries]:
-        weights: PerSlice[GrappaCalibration] = PerSlice()
-        maps: PerSlice[torch.Tensor] = PerSlice()
+        weights, maps = known_weights(Grappa(), context), known_maps(CoilMaps(), context)
         for kspace in items:
             acceleration = regular_acceleration(kspace.sampled.any(-1))
             try:

@@ -6,6 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 import torch
 
 from gadgets.records import AnyKSpace, NonCartesianKSpace
+from gadgets.results_of_study import ResultsOfStudy
 from recon_core.calibration import calibration_block
 from recon_core.coils.gridded_calibration import gridded_calibration
 from recon_core.errors import CalibrationError
@@ -49,11 +50,13 @@ class _Entry(NamedTuple, Generic[Result]):
 class PerSlice(Generic[Result]):
     """One result for each slice, contrast and set, computed anew when the calibration data have changed.
 
-    Contrasts and sets of one slice share results where they share calibration data.
+    Contrasts and sets of one slice share results where they share calibration data; scans of one study where
+    these are external, in `of_study`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, of_study: ResultsOfStudy[Result] | None = None) -> None:
         self._results: dict[tuple[int, int, int], _Entry[Result]] = {}
+        self._of_study = of_study
 
     def get(
         self, kspace: AnyKSpace, calibration: torch.Tensor, compute: Callable[[], Result], *also: object
@@ -65,7 +68,10 @@ class PerSlice(Generic[Result]):
         for entry in of_slice:
             if also == entry.also and torch.equal(entry.calibration, calibration):
                 return entry.result
-        result = compute()
+        if self._of_study and kspace.encoding.calibration_mode == "external":
+            result = self._of_study.get(calibration, compute, *also)
+        else:
+            result = compute()
         self._results.pop(key, None)
         self._results[key] = _Entry(calibration.clone(), also, result)
         if len(self._results) > (N_KEPT if _may_come_again(kspace) else 1):

@@ -16,6 +16,7 @@ from gadgets.records import (
     KSpace,
     NonCartesianKSpace,
 )
+from gadgets.results_of_study import ResultsOfStudy
 from recon_core.coils.espirit import espirit
 from recon_core.fourier import resize
 
@@ -55,12 +56,19 @@ class CoilMaps(Gadget, frozen=True):
     """`sigpy` runs SigPy's calibration as a reference; it takes one set and a numeric threshold."""
 
     def __call__(self, items: Iterable[AnyKSpace], context: Context) -> Iterator[AnyCalibratedKSpace]:
-        maps: PerSlice[torch.Tensor] = PerSlice()
+        maps = known_maps(self, context)
         for kspace in items:
             calibrated = with_coil_maps(kspace, self, maps)
             for note in calibrated.notes[len(kspace.notes) :]:
                 context.logger.warning(note)
             yield calibrated
+
+
+def known_maps(gadget: CoilMaps, context: Context) -> PerSlice[torch.Tensor]:
+    """Where a scan keeps the maps that are computed as `gadget` says."""
+    return PerSlice(
+        ResultsOfStudy(context, "coil_maps", gadget, lambda maps: {"maps": maps}, lambda kept: kept["maps"])
+    )
 
 
 @overload

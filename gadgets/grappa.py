@@ -1,6 +1,6 @@
 """GRAPPA."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -10,6 +10,7 @@ from gadgets.fourier_reconstruction import Combination, combined, fourier_image,
 from gadgets.gadget import Context, Gadget
 from gadgets.reconstructed import reconstructed
 from gadgets.records import ImageSeries, KSpace
+from gadgets.results_of_study import ResultsOfStudy
 from recon_core.coils.combine import sense_combine
 from recon_core.coils.low_resolution import low_resolution_maps
 from recon_core.errors import InputError
@@ -51,7 +52,7 @@ class Grappa(Gadget, frozen=True):
     """`low_resolution` or `adaptive` (complex), `rss` (root of the sum of squares, real) or `none`."""
 
     def __call__(self, items: Iterable[KSpace], context: Context) -> Iterator[ImageSeries]:
-        known: PerSlice[GrappaCalibration] = PerSlice()
+        known = known_weights(self, context)
         for kspace in items:
             yield grappa_image(kspace, self, known)
 
@@ -64,6 +65,27 @@ class GrappaCalibration(NamedTuple):
     """None for combinations that need none."""
     coefficients: torch.Tensor | None
     """Of unmixing; None where that would wrap around, and without maps."""
+
+
+def known_weights(gadget: Grappa, context: Context) -> PerSlice[GrappaCalibration]:
+    """Where a scan keeps the weights that are computed as `gadget` says."""
+
+    def pack(result: GrappaCalibration) -> dict[str, torch.Tensor | None]:
+        weights, coil_maps, coefficients = result
+        acceleration = torch.tensor(weights.acceleration)
+        return {
+            "kernel": weights.kernel,
+            "acceleration": acceleration,
+            "coil_maps": coil_maps,
+            "coefficients": coefficients,
+        }
+
+    def unpack(kept: Mapping[str, torch.Tensor]) -> GrappaCalibration:
+        along_z, along_y = kept["acceleration"].tolist()
+        weights = GrappaWeights(kept["kernel"], (along_z, along_y))
+        return GrappaCalibration(weights, kept.get("coil_maps"), kept.get("coefficients"))
+
+    return PerSlice(ResultsOfStudy(context, "grappa_weights", gadget, pack, unpack))
 
 
 def grappa_image(kspace: KSpace, gadget: Grappa, known: PerSlice[GrappaCalibration]) -> ImageSeries:

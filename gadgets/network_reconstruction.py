@@ -7,7 +7,7 @@ import torch
 
 from gadgets.anatomy import anatomy_of
 from gadgets.calibration import PerSlice, calibration_of
-from gadgets.coil_maps import CoilMaps, calibrated_by, with_coil_maps
+from gadgets.coil_maps import CoilMaps, calibrated_by, known_maps, with_coil_maps
 from gadgets.fourier_reconstruction import fourier_image, undersampling_note
 from gadgets.gadget import Context, Gadget
 from gadgets.mrd_images import FALLBACK, PROVENANCE
@@ -65,7 +65,7 @@ class NetworkReconstruction(Gadget, frozen=True):
         return (self.model,)
 
     def __call__(self, items: Iterable[KSpace], context: Context) -> Iterator[ImageSeries]:
-        maps: PerSlice[torch.Tensor] = PerSlice()
+        maps = known_maps(CoilMaps(), context)
         kernels: PerSlice[torch.Tensor] = PerSlice()
         n_failures = 0
         for kspace in items:

@@ -11,6 +11,7 @@ from gadgets.fourier_reconstruction import Combination, combined, fourier_image,
 from gadgets.gadget import Context, Gadget
 from gadgets.reconstructed import outline, reconstructed
 from gadgets.records import ImageSeries, KSpace
+from gadgets.results_of_study import ResultsOfStudy
 from recon_core.coils.combine import sense_combine
 from recon_core.coils.low_resolution import low_resolution_maps
 from recon_core.coils.spirit_kernel import spirit_kernel
@@ -55,7 +56,15 @@ class Spirit(Gadget, frozen=True):
     """`low_resolution` or `adaptive` (complex), `rss` (root of the sum of squares, real) or `none`."""
 
     def __call__(self, items: Iterable[KSpace], context: Context) -> Iterator[ImageSeries]:
-        known: PerSlice[SpiritCalibration] = PerSlice()
+        known = PerSlice(
+            ResultsOfStudy(
+                context,
+                "spirit_kernel",
+                self,
+                SpiritCalibration._asdict,
+                lambda kept: SpiritCalibration(kept["kernel"], kept.get("coil_maps")),
+            )
+        )
         for kspace in items:
             yield spirit_image(kspace, self, known)
 

@@ -11,7 +11,7 @@ import torch
 
 from gadgets.gadget import Context
 from gadgets.records import FLAG_BITS, HEADER_DTYPE, Readouts
-from gadgets.study import StudyStore
+from gadgets.study import Studies, StudyStore
 from recon_core.coils.combine import rss
 from recon_core.fourier import fft
 from recon_core.phantom import head_phantom, positions_mm
@@ -73,11 +73,36 @@ def encoding(
 
 
 def context(
-    *encodings: str, measurement: str = "", system: str = "", study: StudyStore | None = None
+    *encodings: str, measurement: str = "", system: str = "", study: Studies | None = None
 ) -> Context:
     """The context of a new scan with these encodings."""
     text = _HEADER.format(measurement=measurement, system=system, encodings="".join(encodings))
     return Context(header=ismrmrd.xsd.CreateFromDocument(text), study=study or StudyStore())
+
+
+def identified_context(
+    encoding: str,
+    measurement: str,
+    study: Studies,
+    *,
+    uid: str = "1.2.840",
+    frame: str = "1.3.12",
+    coils: Sequence[str] = (),
+) -> Context:
+    """The context of a scan of the study `uid`."""
+    labels = "".join(
+        f"<coilLabel><coilNumber>{number}</coilNumber><coilName>{name}</coilName></coilLabel>"
+        for number, name in enumerate(coils)
+    )
+    return context(
+        encoding,
+        measurement=f"<studyInformation><studyInstanceUID>{uid}</studyInstanceUID></studyInformation>"
+        f"<measurementInformation><measurementID>{measurement}</measurementID>"
+        f"<patientPosition>HFS</patientPosition><frameOfReferenceUID>{frame}</frameOfReferenceUID>"
+        "</measurementInformation>",
+        system=f"<acquisitionSystemInformation>{labels}</acquisitionSystemInformation>",
+        study=study,
+    )
 
 
 def readouts(

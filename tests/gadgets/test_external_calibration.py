@@ -1,5 +1,6 @@
 """Calibration that one scan leaves to another: taken where it fits, as good as reference lines of its own."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,11 +17,11 @@ from gadgets.study import StudyStore
 from recon_core.fourier import resize
 from recon_core.metrics import nrmse
 from tests.gadgets.small_scan import (
-    context,
     encoding,
     flagged,
     head_kspace,
     head_volume,
+    identified_context,
     joined,
     random_complex,
     readouts,
@@ -38,28 +39,14 @@ def of_scan(
     name: str,
     matrix: tuple[int, int, int] = (N, N, 1),
     fov: float = 1.0,
-    coils: tuple[str, ...] = COILS,
+    coils: Sequence[str] = COILS,
     **identity: str,
 ) -> Context:
-    """A scan named `name`, external where it is not "calibration"."""
-    identity = {"frameOfReferenceUID": "1.3.12", "studyInstanceUID": "1.2.840"} | identity
-    labels = "".join(
-        f"<coilLabel><coilNumber>{i}</coilNumber><coilName>{c}</coilName></coilLabel>"
-        for i, c in enumerate(coils)
-    )
+    """A scan named `name`, whose calibration is external unless it is "calibration"."""
     text = encoding(matrix, acceleration=(3, 1)).replace(f"<x>{float(N)}</x>", f"<x>{fov * N}</x>")
     if name != "calibration":
         text = text.replace("</parallelImaging>", EXTERNAL)
-    uid = identity.pop("studyInstanceUID")
-    information = "".join(f"<{field}>{value}</{field}>" for field, value in identity.items())
-    return context(
-        text,
-        measurement=f"<studyInformation><studyInstanceUID>{uid}</studyInstanceUID></studyInformation>"
-        f"<measurementInformation><measurementID>{name}</measurementID>"
-        f"<patientPosition>HFS</patientPosition>{information}</measurementInformation>",
-        system=f"<acquisitionSystemInformation>{labels}</acquisitionSystemInformation>",
-        study=study,
-    )
+    return identified_context(text, name, study, coils=coils, **identity)
 
 
 def calibrated(study: StudyStore, block: Readouts, **scan: Any) -> None:
@@ -105,8 +92,8 @@ def test_external_calibration_unfolds_as_reference_lines_of_the_scan_do(
 @pytest.mark.parametrize(
     ("differing", "moved"),
     [
-        ({"frameOfReferenceUID": "1.3.13"}, {}),
-        ({"studyInstanceUID": "1.2.841"}, {}),
+        ({"frame": "1.3.13"}, {}),
+        ({"uid": "1.2.841"}, {}),
         ({"coils": COILS[::-1]}, {}),
         ({"fov": 1.1}, {}),
         ({}, {"position": (0, 5, 0)}),
