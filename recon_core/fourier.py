@@ -62,6 +62,16 @@ def resize(array: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     return array
 
 
+def resampled(image: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """The image on another grid of the same field of view, along its trailing axes, by its Fourier transform.
+
+    Band-limited where the grid is coarser, interpolated where it is finer; intensities stay. Complex.
+    """
+    axes = range(-len(shape), 0)
+    scale = math.sqrt(math.prod(n / image.shape[axis] for axis, n in zip(axes, shape, strict=True)))
+    return ifft(resize(fft(image, axes), shape), axes) * scale
+
+
 def _modulation(array: torch.Tensor, axes: Sequence[int]) -> tuple[torch.Tensor, complex]:
     """Phases that shift the other domain, ``exp(2πi r c / n)`` for centre c, and the constant between them.
 

@@ -17,7 +17,7 @@ from recon_core.engine.gate import Measured, outside, unchecked
 from recon_core.engine.inference import How
 from recon_core.engine.manifest import Precision
 from recon_core.engine.package import ModelPackage
-from recon_core.engine.slices import Slices
+from recon_core.engine.slices import Slices, at_intensity
 from recon_core.engine.store import ModelStore
 from recon_core.engine.waiting import Priority
 from recon_core.engine.worker import Settings, Worker
@@ -168,7 +168,7 @@ class Engine:
             raise EngineError(package.id, "the network gave values that are not finite")
         worst = max(passes, key=lambda done: (_FROM_BEST.index(done.how), -done.batch_size))
         result = Reconstructed(
-            image=(images * scale.reshape(-1, *[1] * (images.ndim - 1))).to(torch.complex64),
+            image=at_intensity(images, scale).to(torch.complex64),
             model=package.id,
             hash=package.hash,
             precision=worst.precision,

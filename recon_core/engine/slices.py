@@ -46,6 +46,11 @@ def size_bytes(batch: Slices) -> int:
     return sum(a.nbytes for a in _present(batch).values() if isinstance(a, torch.Tensor))
 
 
+def at_intensity(images: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """`(slice, …)` times the `(slice,)` factors that `normalised` took out."""
+    return images * scale.reshape(-1, *[1] * (images.ndim - 1))
+
+
 def _present(batch: Slices) -> dict[str, Any]:
     """What there is of a batch, by name: arrays, or tuples of one thing for each slice."""
     every = {f.name: getattr(batch, f.name) for f in fields(batch)}

@@ -11,7 +11,7 @@ import torch
 from recon_core.errors import InputError
 
 Normal = Callable[[torch.Tensor], torch.Tensor]
-"""EᴴE of one slice: `(L, y, x)` to `(L, y, x)`, on the device that it is given them on."""
+"""EᴴE of one slice: `(L, 1, y, x)` to the same, as `recon_core.subspace.SubspaceOperator.normal` is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -60,7 +60,7 @@ class FeatureMaps:
         return replace(self, maps=self.maps / divisor, adjoint=adjoint), scale
 
     def to(self, device: torch.device) -> Self:
-        """The same slices on another device; the normal operators follow what they are given."""
+        """The same slices on another device; the normal operators stay where they are."""
         adjoint = None if self.adjoint is None else self.adjoint.to(device)
         return replace(self, maps=self.maps.to(device), adjoint=adjoint)
 

@@ -3,7 +3,7 @@
 import torch
 from torch.nn.functional import avg_pool2d
 
-from recon_core.fourier import fft, ifft, resize
+from recon_core.fourier import resampled
 from recon_core.nets.features import to_channels, to_image
 from recon_core.nets.undersampled import Undersampled
 
@@ -22,11 +22,7 @@ def guide_magnitudes(undersampled: Undersampled) -> torch.Tensor:
     guide = undersampled.guide
     if guide is None:
         return torch.zeros(shape, device=undersampled.device)
-    if guide.shape != shape:
-        scale = (shape[-2] * shape[-1] / (guide.shape[-2] * guide.shape[-1])) ** 0.5
-        kspace = fft(guide.to(undersampled.kspace.dtype), (-2, -1))
-        guide = ifft(resize(kspace, shape[-2:]), (-2, -1)) * scale
-    return guide.abs()
+    return (guide if guide.shape == shape else resampled(guide, shape[-2:])).abs()
 
 
 def present(guide: torch.Tensor) -> torch.Tensor:

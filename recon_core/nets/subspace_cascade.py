@@ -69,7 +69,9 @@ class SubspaceCascadeNetwork(torch.nn.Module):
             )
 
         def normal(maps: torch.Tensor) -> torch.Tensor:
-            return torch.stack([of_slice(one) for of_slice, one in zip(normals, maps, strict=True)])
+            # A slice is a volume of one to its operator.
+            volumes = maps[:, :, None]
+            return torch.stack([op(one)[:, 0] for op, one in zip(normals, volumes, strict=True)])
 
         power = _rayleigh_quotient(normal, maps)
         for network, log_weight in zip(self.networks, self.log_weights, strict=True):

@@ -1,13 +1,16 @@
 """How good images are, of slices that training has not seen, beside those of the classical methods."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
+from recon_core.engine.slices import at_intensity
 from recon_core.metrics import nmse, psnr, ssim
-from recon_core.nets.undersampled import reconstruct
+from recon_core.nets.feature_maps import FeatureMaps
 from recon_core.nets.wavelet_images import wavelet_images
 from recon_core.training.examples import Batch, Examples
+from recon_core.training.feature_examples import FeatureExamples
 from recon_core.training.slices import Slice
 
 METRICS = ("psnr", "ssim", "nmse")
@@ -22,7 +25,9 @@ def scores(image: torch.Tensor, target: torch.Tensor) -> Scores:
     return {"psnr": psnr(image, target), "ssim": ssim(image, target), "nmse": nmse(image, target)}
 
 
-def judged(held_out: Sequence[Slice], examples: Examples, n_of_source: int) -> dict[str, list[Batch]]:
+def judged(
+    held_out: Sequence[Slice], examples: Examples | FeatureExamples, n_of_source: int
+) -> dict[str, list[Batch]]:
     """By source, at most so many held-out slices, spread evenly; always the same, with the same masks."""
     by_source: dict[str, list[Batch]] = {}
     for source in dict.fromkeys(found.source for found in held_out):
@@ -36,7 +41,8 @@ def judged(held_out: Sequence[Slice], examples: Examples, n_of_source: int) -> d
 def table(
     network: torch.nn.Module, held_out: Mapping[str, Sequence[Batch]], others: Iterable[str] = ("fallback",)
 ) -> Table:
-    """Mean scores of the network ("model") and the others: "fallback", "zero-filled"."""
+    """Mean scores of the network ("model") and the others: "fallback", "zero-filled", and of a network that
+    takes guides "without guide" and "wrong guide", which is the right one upside down."""
     found: Table = {}
     was_training = network.training
     network.eval()
@@ -54,12 +60,20 @@ def table(
 
 @torch.no_grad()
 def _image(method: str, network: torch.nn.Module, batch: Batch, device: torch.device) -> torch.Tensor:
-    if method == "fallback":
-        return wavelet_images(batch.undersampled)
-    if method == "zero-filled":
-        return batch.undersampled.zero_filled()
-    moved = batch.to(device)
-    return reconstruct(network, moved.undersampled, moved.anatomy)
+    given = batch.undersampled
+    if isinstance(given, FeatureMaps):
+        if method != "model":
+            return given.maps
+    elif method == "fallback":
+        return wavelet_images(given)
+    elif method == "zero-filled":
+        return given.zero_filled()
+    elif method == "without guide":
+        given = replace(given, guide=None)
+    elif method == "wrong guide" and given.guide is not None:
+        given = replace(given, guide=given.guide.flip(-2, -1))
+    normalised, scale = given.to(device).normalised()
+    return at_intensity(network(normalised, batch.anatomy), scale)
 
 
 def mean_score(judgement: Table, metric: str, method: str) -> float:

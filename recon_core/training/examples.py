@@ -1,16 +1,19 @@
 """Batches to learn from, each a function of its number: workers, order and interruptions change nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from recon_core.coils.spirit_kernel import spirit_kernel
 from recon_core.engine.slices import joined
 from recon_core.errors import InputError
+from recon_core.nets.feature_maps import FeatureMaps
 from recon_core.nets.undersampled import Undersampled
 from recon_core.training.draws import Draws
+from recon_core.training.guidance import Guidance, guided_view
 from recon_core.training.known_maps import calibration_samples
 from recon_core.training.retrospective import measured_sensitivities, undersampled_scan
 from recon_core.training.sampling import Part, Sampling, drawn_pattern
@@ -23,10 +26,11 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Undersampled slices of one anatomy, not normalised, and their `(slice, y, x)` targets."""
+    """Undersampled slices, or feature maps, of one anatomy, not normalised, and what they should become."""
 
-    undersampled: Undersampled
+    undersampled: Undersampled | FeatureMaps
     target: torch.Tensor
+    """`(slice, y, x)`, or `(slice, L, y, x)` of feature maps."""
     anatomy: str
 
     def to(self, device: torch.device) -> "Batch":
@@ -52,7 +56,10 @@ class Examples(Dataset[Batch]):
         batch_size: int,
         part: Part,
         seed: int,
+        guidance: Guidance | None = None,
+        guided_by: Mapping[str, Sequence[str]] = {},
     ) -> None:
+        """With `guidance`, slices bring guides; `guided_by` is that of `Source`, by the source's name."""
         self._anatomies = tuple(anatomies)
         self._simulation, self._sampling = simulation, sampling
         self._batch_size, self._part, self._seed = batch_size, part, seed
@@ -60,6 +67,9 @@ class Examples(Dataset[Batch]):
         self._pools = {anatomy: _pools(slices, anatomy) for anatomy in anatomies}
         self._scans = [found for found in slices if found.kind == "kspace" and len(found.data) > 1]
         self._sensitivities: dict[tuple[int, int], torch.Tensor] = {}
+        self._guidance, self._guided_by = guidance, guided_by
+        self._slices = slices
+        self._of_place = {(one.source, one.subject, one.position): one for one in slices}
 
     def __getitem__(self, place: Place) -> Batch:
         step, rank = place
@@ -92,11 +102,34 @@ class Examples(Dataset[Batch]):
         if found.kind == "kspace":
             made = undersampled_scan(found, sampled, draws, augment=simulation.augment)
         else:
+            guide = None
+            if self._guidance is not None:
+                found, guide = self._guided(found, matrix, self._guidance, draws)
+                simulation = msgspec.structs.replace(simulation, augment=False)
             sensitivities = None
             if draws.chance(simulation.measured_maps):
                 sensitivities = self._measured_sensitivities(n_coils, draws)
             made = simulate(found, sampled, n_coils, simulation, draws, sensitivities)
+            made = replace(made[0], guide=guide), made[1]
         return _with_kernel(made[0], self._spirit_kernel_width), made[1]
+
+    def _guided(
+        self, found: Slice, matrix: tuple[int, int], guidance: Guidance, draws: Draws
+    ) -> tuple[Slice, torch.Tensor]:
+        """A view of the slice, and a batch of one guide."""
+        places = [(source, found.subject, found.position) for source in self._guided_by.get(found.source, ())]
+        contrasts = [self._of_place[place] for place in places if place in self._of_place]
+        image, guide = guided_view(
+            found,
+            contrasts,
+            self._slices,
+            matrix,
+            guidance,
+            self._simulation,
+            draws,
+            best=self._part == "test",
+        )
+        return replace(found, data=image), guide[None]
 
     def _measured_sensitivities(self, n_coils: int, draws: Draws) -> torch.Tensor | None:
         number = draws.integer(0, len(self._scans) - 1) if self._scans else 0
@@ -127,7 +160,7 @@ class Steps(Sampler[Place]):
 
 
 def loader(
-    examples: Examples, n_steps: int, *, rank: int = 0, first_epoch: int = 0, n_workers: int = 0
+    examples: Dataset[Batch], n_steps: int, *, rank: int = 0, first_epoch: int = 0, n_workers: int = 0
 ) -> DataLoader[Batch]:
     """Batches of `n_steps` steps an epoch, made by `n_workers` processes, or in this one."""
     return DataLoader(

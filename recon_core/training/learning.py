@@ -7,10 +7,12 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
+from recon_core.engine.slices import Slices, at_intensity
+from recon_core.nets.guide import guide_magnitudes
 from recon_core.nets.undersampled import Undersampled
 from recon_core.training.evaluation import scores
 from recon_core.training.examples import Batch
-from recon_core.training.losses import attention_transfer, image_loss
+from recon_core.training.losses import attention_transfer, hybrid_loss, image_loss
 from recon_core.training.recipe import Stage
 
 
@@ -40,7 +42,7 @@ class Learning(pl.LightningModule):
     def training_step(self, batch: Batch, step: int) -> torch.Tensor:
         """The loss of one batch."""
         undersampled, scale = batch.undersampled.normalised()
-        target = batch.target / scale[:, None, None]
+        target = at_intensity(batch.target, 1 / scale)
         loss = self._stage.loss
         if loss.attention:
             image, features = self.network.forward_with_features(undersampled, batch.anatomy)  # type: ignore[operator]
@@ -48,14 +50,20 @@ class Learning(pl.LightningModule):
                 teacher = self._teachers[0][batch.anatomy].to(self.device)
                 _, taught = teacher.forward_with_features(undersampled, batch.anatomy)  # type: ignore[operator]
             value = image_loss(loss, image, target) + loss.attention * attention_transfer(features, taught)
+        elif loss.hybrid and isinstance(undersampled, Undersampled):
+            stages = self.network.stages(undersampled)  # type: ignore[operator]
+            hybrid = hybrid_loss(stages, target, guide_magnitudes(undersampled), loss.alpha, loss.beta)
+            value = image_loss(loss, stages[-1].target, target) + loss.hybrid * hybrid
         else:
             value = image_loss(loss, self._image(undersampled, batch.anatomy), target)
         if loss.weights:
             value = value + loss.weights * sum(p.square().sum() for p in self._trained)
+        if loss.absolute_weights:
+            value = value + loss.absolute_weights * sum(p.abs().sum() for p in self._trained)
         self.log(f"loss/{batch.anatomy}", value.detach(), batch_size=len(batch.target))
         return value
 
-    def _image(self, undersampled: Undersampled, anatomy: str) -> torch.Tensor:
+    def _image(self, undersampled: Slices, anatomy: str) -> torch.Tensor:
         depth = self._stage.depth
         if self._stage.trains == "subnetwork":
             return self.network.subnetwork_image(undersampled, depth)  # type: ignore[operator, no-any-return]
@@ -66,7 +74,7 @@ class Learning(pl.LightningModule):
     def validation_step(self, batch: Batch, step: int) -> None:
         """Scores of one held-out slice, to be watched only."""
         undersampled, scale = batch.undersampled.normalised()
-        image = self._image(undersampled, batch.anatomy) * scale[:, None, None]
+        image = at_intensity(self._image(undersampled, batch.anatomy), scale)
         for metric, value in scores(image, batch.target).items():
             self.log(f"{metric}/{batch.anatomy}", value, batch_size=1, on_epoch=True)
 

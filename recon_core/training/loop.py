@@ -13,9 +13,9 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from recon_core.training.examples import Batch, Examples, as_it_is, loader
+from recon_core.training.examples import Batch, as_it_is, loader
 from recon_core.training.learning import Learning
 from recon_core.training.recipe import Stage
 from recon_core.training.run import Run
@@ -27,7 +27,7 @@ N_VALIDATIONS = 20
 def fit(
     learning: Learning,
     stage: Stage,
-    examples: Examples,
+    examples: Dataset[Batch],
     watched: Sequence[Batch],
     folder: Path,
     *,

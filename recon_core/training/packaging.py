@@ -141,14 +141,12 @@ def known_anatomies(recipe: TrainingRecipe, stage: Stage) -> tuple[str, ...]:
 
 def _models_begun_with(recipe: TrainingRecipe, stage: Stage) -> list[str]:
     """Packages that the stage starts from or is taught by, through earlier stages too."""
-    referred = {stage.start, *stage.teachers.values()}
-    earlier = [
-        name
-        for other in recipe.stages
-        if other.name in referred
-        for name in _models_begun_with(recipe, other)
-    ]
-    return [name.removeprefix(MODEL) for name in referred if name.startswith(MODEL)] + earlier
+    referred = (stage.start, *stage.teachers.values())
+    found = [name.removeprefix(MODEL) for name in referred if name.startswith(MODEL)]
+    for other in recipe.stages:
+        if other.name in referred:
+            found += _models_begun_with(recipe, other)
+    return found
 
 
 def _anatomies_seen(recipe: TrainingRecipe, stage: Stage) -> set[str]:

@@ -11,11 +11,15 @@ import msgspec
 from recon_core.engine.manifest import Interval, Precision
 from recon_core.errors import RecipeError
 from recon_core.nets.architecture import Count, Weight
+from recon_core.training.guidance import Guidance
 from recon_core.training.losses import Loss
 from recon_core.training.sampling import Pattern, Sampling
 from recon_core.training.simulation import Simulation
 from recon_core.training.sources import Source
 from recon_core.training.split import Split
+
+MODEL = "model:"
+"""What the start of a stage begins with where it is a model package."""
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,11 +58,12 @@ class Stage(_Record, frozen=True, kw_only=True):
     config: dict[str, Any] = {}
     """Changes to the network's config."""
     start: str = ""
-    """The earlier stage whose weights this one begins with, where names and shapes are the same. What it
-    has beyond them, and all without a start, is new."""
-    trains: Literal["all", "shared", "specific", "subnetwork"] = "all"
+    """The earlier stage, or `model:` and the name of a model package, whose weights this one begins with,
+    where names and shapes are the same. What it has beyond them, and all without a start, is new."""
+    trains: Literal["all", "shared", "specific", "subnetwork", "guidance"] = "all"
     """Which parameters may change: all, where an anatomy's own step on its own batches only; those that all
-    anatomies share; those of single anatomies; or the sub-network at `depth`."""
+    anatomies share; those of single anatomies; the sub-network at `depth`; or those that a guide is for, so
+    that slices without one stay as they are."""
     depth: Count | None = None
     """Of a cascade that is trained one sub-network after the other: how many there are in this stage. Without
     `trains = "subnetwork"` the whole cascade up to there is trained, end to end."""
@@ -100,6 +105,8 @@ class TrainingRecipe(_Record, frozen=True, kw_only=True, rename={"sources": "sou
     sources: tuple[Source, ...]
     split: Split = Split()
     simulation: Simulation = Simulation()
+    guidance: Guidance = Guidance()
+    """Of networks that take a guide."""
     sampling: Sampling = Sampling()
     precision: tuple[Precision, ...] = ("float32",)
     """What the networks that are shipped may compute in."""
@@ -164,13 +171,17 @@ def text_of_recipe(name_or_file: str) -> str:
 def _problem(recipe: TrainingRecipe) -> str:
     if not recipe.sources or not recipe.stages:
         return "expected at least one [[source]] and one [[stage]], got none"
+    names = {source.name for source in recipe.sources}
+    for source in recipe.sources:
+        if unknown := set(source.guided_by) - names:
+            return f"source '{source.name}': expected to be guided by sources, got {', '.join(unknown)}"
     earlier: list[str] = []
     for stage in recipe.stages:
         where = f"stage '{stage.name}'"
         if stage.name in earlier:
             return f"{where}: expected a name of its own, got one that an earlier stage has"
         for referred in (stage.start, *stage.teachers.values()):
-            if referred and referred not in earlier:
+            if referred and referred not in earlier and not referred.startswith(MODEL):
                 return (
                     f"{where}: expected an earlier stage of {', '.join(earlier) or 'none'}, got '{referred}'"
                 )

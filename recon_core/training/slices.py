@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-Kind = Literal["natural", "magnitude", "complex", "kspace"]
+Kind = Literal["natural", "magnitude", "complex", "kspace", "feature_maps"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -13,7 +13,8 @@ class Slice:
     """One slice, fully known."""
 
     data: torch.Tensor
-    """`(y, x)` magnitude (natural images too) or complex image; `(coil, ky, kx)` for full k-space."""
+    """`(y, x)` magnitude (natural images too) or complex image; `(coil, ky, kx)` for full k-space;
+    `(2, L, y, x)` for feature maps: backprojected, and as they should be."""
     kind: Kind
     subject: str
     """Slices of one subject never stand on both sides of a split."""

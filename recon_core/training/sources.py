@@ -47,6 +47,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Of arrays with three axes; the first of numpy's, the last of NIfTI's, unless told."""
     every: Count = 1
     """Take every so manieth slice."""
+    guided_by: tuple[str, ...] = ()
+    """Sources whose slices of the same subject and position show the same place in another contrast."""
 
 
 def read_slices(
@@ -83,6 +85,12 @@ def _slices(path: Path, source: Source, read_raw: RawReader | None) -> Iterator[
             if number % source.every == 0:
                 yield _of_source(measured, source, _subject(source, path.name, number))
         return
+    if source.kind == "feature_maps":
+        for number, both in enumerate(_feature_maps(path)):
+            if number % source.every == 0:
+                found = Slice(data=both, kind="feature_maps", subject="", position=number)
+                yield _of_source(found, source, _subject(source, path.name, number))
+        return
     for name, array in _arrays(path, source.arrays):
         where = f"{path.name}:{name}" if name else path.name
         axis = source.slice_axis if source.slice_axis is not None else -1 if ".nii" in path.suffixes else 0
@@ -98,6 +106,17 @@ def _slices(path: Path, source: Source, read_raw: RawReader | None) -> Iterator[
                 position=number,
             )
             yield _of_source(found, source, _subject(source, where, number))
+
+
+def _feature_maps(path: Path) -> list[torch.Tensor]:
+    """`(2, L, y, x)` of each slice, from the arrays `backprojection` and `truth`, `(slice, L, y, x)`."""
+    arrays = [array for name in ("backprojection", "truth") for _, array in _arrays(path, name)]
+    if len({array.shape for array in arrays}) != 1 or arrays[0].ndim != 4 or len(arrays) != 2:
+        raise InputError(
+            f"{path}: expected backprojection and truth, (slice, L, y, x), got "
+            f"{', '.join(str(array.shape) for array in arrays)}; write both"
+        )
+    return list(torch.stack([torch.from_numpy(array.astype(np.complex64)) for array in arrays], dim=1))
 
 
 def _of_source(found: Slice, source: Source, subject: str) -> Slice:

@@ -50,6 +50,9 @@ def trained_parameters(
     """Those that the stage may change. Raises RecipeError for a network that has none of the kind."""
     if stage.trains == "all":
         chosen = list(network.parameters())
+    elif stage.trains == "guidance":
+        guidance = getattr(network, "guidance", None)
+        chosen = [] if guidance is None else list(guidance.parameters())
     elif stage.trains == "subnetwork":
         subnetworks = getattr(network, "subnetworks", None)
         if subnetworks is None or not 1 <= (stage.depth or 0) <= len(subnetworks):

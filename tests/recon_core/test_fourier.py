@@ -75,3 +75,20 @@ def test_one_large_single_precision_image_keeps_its_norm() -> None:
     kspace = fourier.fft(image.to(torch.complex64))
     torch.testing.assert_close(kspace.to(image.dtype), fourier.fft(image), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(fourier.ifft(kspace).to(image.dtype), image, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(24, 17), (9, 40), (13, 13)])
+def test_resampling_evaluates_the_trigonometric_series_of_an_image_on_the_other_grid(
+    shape: tuple[int, int],
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    kspace = torch.randn(2, 9, 7, dtype=torch.complex128, generator=generator)
+
+    def series(n: tuple[int, int]) -> torch.Tensor:
+        """Σ_k c_k exp(2πi k·r) at r = (j − n // 2) / n, of frequencies that every grid here resolves."""
+        frequencies = [torch.arange(m, dtype=torch.float64) - m // 2 for m in (9, 7)]
+        positions = [(torch.arange(m, dtype=torch.float64) - m // 2) / m for m in n]
+        turns = [torch.outer(k, r) for k, r in zip(frequencies, positions, strict=True)]
+        return torch.einsum("skl,ky,lx->syx", kspace, *(torch.exp(2j * torch.pi * t) for t in turns))
+
+    torch.testing.assert_close(fourier.resampled(series((15, 16)), shape), series(shape))

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from recon_core.fourier import fft
 from recon_core.metrics import ssim
-from recon_core.training.losses import Loss, attention_transfer, image_loss
+from recon_core.nets.manet import Stage
+from recon_core.training.losses import Loss, attention_transfer, hybrid_loss, image_loss
 
 IMAGE = torch.tensor([[[3 + 4j, 0j]]])
 
@@ -35,6 +37,25 @@ def test_attention_sends_gradients_to_the_student_only() -> None:
     attention_transfer([student], [teacher]).backward()
     assert student.grad is not None
     assert teacher.grad is None
+
+
+def test_the_hybrid_loss_is_the_four_terms_of_the_paper() -> None:
+    generator = torch.Generator().manual_seed(0)
+    target, k_target, k_guide, image, image_of_guide = torch.randn(
+        5, 2, 8, 6, dtype=torch.complex64, generator=generator
+    )
+    guide = torch.rand(2, 8, 6, generator=generator)
+    stages = [Stage("kspace", k_target, k_guide), Stage("image", image, image_of_guide)]
+
+    def l1(found: torch.Tensor, wanted: torch.Tensor) -> float:
+        return float((found - wanted).abs().mean())
+
+    in_kspace = 0.4 * l1(k_guide, fft(guide, (-2, -1))) + 0.6 * l1(k_target, fft(target, (-2, -1)))
+    in_image = 0.4 * l1(image_of_guide, guide) + 0.6 * l1(image, target)
+    value = float(hybrid_loss(stages, target, guide, 0.4, 0.6))
+    assert value == pytest.approx(0.4 * in_kspace + 0.6 * in_image)
+    alone = hybrid_loss([Stage("image", image, None)], target, guide, 0.4, 0.6)
+    assert float(alone) == pytest.approx(0.6 * 0.6 * l1(image, target))
 
 
 def test_a_loss_without_an_image_term_is_refused() -> None:
