@@ -1,5 +1,6 @@
 """`reconstream studies`: what it prints and forgets, and how it refuses."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from typer.testing import CliRunner, Result
 
 from gadgets.study import Item, ScanIdentity
 from pipelines.cli import app
+from pipelines.mrd_hdf5_writer import write_scan
+from pipelines.sources import Scan, open_scan
 from pipelines.studies.folder import StudyFolder
 from recon_core.errors import InputError
 
@@ -54,3 +57,27 @@ def test_a_study_that_is_not_one_is_refused(command: str) -> None:
 def test_another_folder_may_be_named(tmp_path: Path) -> None:
     assert studies("purge", "--studies", tmp_path / "new").stdout == "0 items removed\n"
     assert (tmp_path / "new" / "index.sqlite").is_file()
+
+
+def test_commands_share_what_scans_leave_only_where_they_are_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulated_file: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scan = open_scan(simulated_file)
+    noise = "<dependencyType>Noise</dependencyType><measurementID>simulated_head</measurementID>"
+    named = f"<measurementDependency>{noise}</measurementDependency></measurementInformation>".encode()
+    header_xml = scan.header_xml.replace(b"</measurementInformation>", named)
+    _noise, *imaging = scan.items()
+    write_scan(Scan(header_xml, lambda: iter(imaging)), Path("second.h5"))
+
+    def notes(path: Path, *options: str) -> list[str]:
+        command = ["recon", str(path), "--recipe", "cartesian_fft", "--json", *options]
+        result = CliRunner().invoke(app, command, catch_exceptions=False)
+        found: list[str] = json.loads(result.stdout)[0]["notes"]
+        return [note for note in found if "whitened" in note]
+
+    assert notes(simulated_file) == notes(simulated_file, "--studies", "here") == []
+    assert notes(Path("second.h5")) == [
+        "not noise-whitened: the noise scan that the header names is not known"
+    ]
+    assert notes(Path("second.h5"), "--studies", "here") == []
