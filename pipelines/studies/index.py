@@ -63,6 +63,7 @@ class Index:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
+        path.touch(mode=0o600)  # SQLite gives its other files the mode of this one
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             # Readers do not wait for writers. A commit survives the death of the process, if not always that
