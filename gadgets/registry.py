@@ -15,6 +15,7 @@ _BUILT_IN = {
     "Trajectory": "trajectory",
     "Accumulate": "accumulate",
     "AccumulateNonCartesian": "accumulate_non_cartesian",
+    "GradientDelays": "gradient_delays",
     "DensityCompensation": "density_compensation",
     "RemoveOversampling": "remove_oversampling",
     "CoilCompression": "coil_compression",

@@ -9,7 +9,7 @@ from recon_core.errors import InputError
 GAMMA_HZ_PER_T = 42.577478518e6
 FINER = 8
 """Integration steps of a spiral in a dwell time."""
-MAX_SPIRAL_SAMPLES = 1 << 17
+MAX_SPIRAL_SAMPLES = 1 << 15
 
 
 def golden_angle(n: int = 1) -> float:
