@@ -38,6 +38,7 @@ def studies_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     """Servers that tests start remember nothing among the user's own data."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("RECONSTREAM_STUDIES", str(tmp_path_factory.mktemp("studies")))
+        environment.setenv("RECONSTREAM_PSEUDONYMS", str(tmp_path_factory.mktemp("pseudonyms")))
         yield
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from pipelines.cli.anonymize import anonymize
 from pipelines.cli.demo import demo
 from pipelines.cli.doctor import doctor
 from pipelines.cli.finetune import finetune
@@ -49,6 +50,7 @@ app.add_typer(studies_app, name="studies")
 app.command()(train)
 app.command()(finetune)
 app.command("import")(import_)
+app.command()(anonymize)
 app.add_typer(simulate_app, name="simulate")
 app.command()(doctor)
 app.command()(demo)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from pipelines.body_parts import UNPAIRED
 from pipelines.outputs.dicom_uid import uid_of, valid_uid
 
 _SCANNING_SEQUENCES = {
@@ -13,14 +14,6 @@ _SCANNING_SEQUENCES = {
 }
 """DICOM's words for what MRD's free text sequence_type may say; anything else is research mode, RM."""
 _INVERSION = ("inversionrecovery", "ir", "flair", "stir", "mprage", "mp2rage", "molli")
-_UNPAIRED = """
-ABDOMEN ABDOMENPELVIS AORTA BLADDER BRAIN CEREBELLUM CERVIX CHEST CHESTABDOMEN CHESTABDPELVIS CIRCLEOFWILLIS
-COCCYX COLON CORONARYARTERY CSPINE CTSPINE DUODENUM ESOPHAGUS GALLBLADDER HEAD HEADNECK HEART ILEUM ILIUM JAW
-JEJUNUM LARYNX LIVER LSPINE LSSPINE MAXILLA MEDIASTINUM MOUTH NECK NECKCHEST NECKCHESTABDOMEN NECKCHESTABDPELV
-NOSE PANCREAS PELVIS PENIS PHARYNX PROSTATE RECTUM SCALP SKULL SPINE SPLEEN SSPINE STERNUM STOMACH THYMUS
-THYROID TLSPINE TONGUE TRACHEA TSPINE URETHRA UTERUS VAGINA VULVA WHOLEBODY
-"""
-"""Body parts of which there is one (DICOM PS3.16, annex L): DICOM forbids them a laterality."""
 
 _PART = 64
 _SHORT = 16
@@ -90,7 +83,7 @@ def attributes_of(header: Any) -> Iterator[tuple[str, Any]]:
     yield "ReferringPhysicianName", text(study("referringPhysicianName"))
     yield from _given("StudyDescription", text(study("studyDescription")))
     yield from _given("BodyPartExamined", code(study("bodyPartExamined")))
-    if code(study("bodyPartExamined")) not in _UNPAIRED.split():
+    if code(study("bodyPartExamined")) not in UNPAIRED:
         yield "Laterality", ""  # unknown: MRD has no word for left and right
 
     measurement = _part(header, "measurementInformation")

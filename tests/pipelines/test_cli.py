@@ -145,7 +145,7 @@ def test_set_changes_a_parameter(reconstream: Command, simulated_file: Path) -> 
             "expected part to be one of magnitude, phase, real, imaginary, complex, got 'loud'",
         ),
         ((*FFT, "--set", "Invisible.part=1"), "a gadget of this recipe"),
-        ((*FFT, "--format", "mrd,bmp"), "expected some of mrd, stream, png, nifti, npy, got 'bmp'"),
+        ((*FFT, "--format", "mrd,bmp"), "expected some of mrd, stream, png, nifti, dicom, npy, got 'bmp'"),
     ],
 )
 def test_a_wrong_argument_is_one_line_on_stderr(
