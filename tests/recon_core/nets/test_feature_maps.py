@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 import torch
 
+from recon_core.density_compensation import swept_density
 from recon_core.errors import InputError
 from recon_core.nets.feature_maps import FeatureMaps, instance_normalised, to_channels, to_maps
 from recon_core.nets.registry import build
+from recon_core.subspace import SubspaceOperator, subspace_backprojection
+from recon_core.trajectories import directions, golden_angle, radial
 from tests.recon_core.nets.counts import n_held
 
 SMALL = {"n_maps": 3, "growth": 4}
@@ -156,6 +159,31 @@ def test_a_new_cascade_solves_for_the_maps_that_explain_the_data() -> None:
     network = build("subspace_cascade", SMALL | {"n_cascades": 30, "consistency_iterations": 12}).double()
     with torch.no_grad():
         torch.testing.assert_close(network(scan)[0], truth, rtol=1e-3, atol=1e-3)
+
+
+def test_a_new_cascade_explains_the_readouts_of_a_golden_angle_scan_better_than_their_backprojection() -> (
+    None
+):
+    trajectory = radial(directions(torch.arange(60) * golden_angle()), 32, spacing=0.5)
+    rows = torch.randn(60, 3, generator=torch.Generator().manual_seed(1))
+    basis = torch.linalg.qr(rows)[0].T.to(torch.complex64)
+    maps = torch.nn.functional.normalize(random(4, 1, 16, 16, seed=4), dim=0)
+    encoding = SubspaceOperator(trajectory, basis, maps)
+    readouts = encoding(random(3, 1, 16, 16, seed=5))
+    weights = swept_density(trajectory)
+    backprojected = subspace_backprojection(readouts, trajectory, basis, maps, weights=weights)
+    scan = FeatureMaps(
+        maps=backprojected[None, :, 0],
+        adjoint=encoding.adjoint(readouts)[None, :, 0],
+        normals=(encoding.normal,),
+    )
+    network = build("subspace_cascade", SMALL | {"n_cascades": 4})
+    normalised, scale = scan.normalised()
+    with torch.no_grad():
+        explained = encoding(network(normalised)[0, :, None] * scale)
+        best_fit = encoding(backprojected)
+    best_fit *= torch.vdot(best_fit.flatten(), readouts.flatten()) / best_fit.norm() ** 2
+    assert (explained - readouts).norm() < 0.5 * (best_fit - readouts).norm()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
