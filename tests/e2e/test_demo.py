@@ -43,7 +43,7 @@ def test_parallel_imaging_comes_near_the_truth_and_zero_filling_does_not(tmp_pat
     by_recipe = {trial.recipe: trial for trial in result.trials}
     assert list(by_recipe) == list(demo.RECIPES)
     assert by_recipe["cartesian_fft"].nrmse > 0.15
-    # GRAPPA smooths no noise, nor that of the calibration lines as measured: the air is less like the truth's.
+    # GRAPPA smooths no noise, nor that of calibration lines as measured: its air is less like the truth's.
     least_ssim = {"cartesian_grappa": 0.88, "cartesian_sense": 0.9, "cartesian_cascade": 0.9}
     for recipe, least in least_ssim.items():
         assert by_recipe[recipe].nrmse < 0.08
