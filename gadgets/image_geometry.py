@@ -1,5 +1,6 @@
 """The geometry of images, from what MRD's headers say."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -48,7 +49,7 @@ def _stated(meta: Any, key: str) -> list[float] | None:
 
 
 def _geometry(shape: Any, fov_mm: Any, position: Any, directions: list[Any]) -> ImageGeometry:
-    """Directions that are missing or lie in one plane count as the patient's; voxels without size as 1 mm."""
+    """Directions that are missing or lie in one plane count as the patient's; voxels of no size as 1 mm."""
     n_z, n_y, n_x = shape
     axes = np.array(
         [np.asarray(direction) / max(np.linalg.norm(direction), 1e-6) for direction in directions]
@@ -57,7 +58,7 @@ def _geometry(shape: Any, fov_mm: Any, position: Any, directions: list[Any]) -> 
     read, phase, normal = (_triple(axis) for axis in axes)
     return ImageGeometry(
         matrix=(n_x, n_y, n_z),
-        fov_mm=_triple(mm if mm > 0 else n for mm, n in zip(fov_mm, (n_x, n_y, n_z), strict=True)),
+        fov_mm=_triple(mm if 0 < mm < math.inf else n for mm, n in zip(fov_mm, (n_x, n_y, n_z), strict=True)),
         centre_mm=_triple(position),
         directions=(read, phase, normal),
     )

@@ -15,6 +15,8 @@ _PARALLEL = 0.05
 """Share of a slice distance by which planes may cross within the target and count as parallel."""
 _EDGE = 1e-3
 """Voxels by which rounding may put a point outside."""
+_MAX_STEPS = 10
+"""Points along a side of a voxel: more than scans of patients need, few enough for any header."""
 _Grid = tuple[int, int, torch.Tensor]
 """Points along x and y, and where along z the layers lie that divide a slice's thickness."""
 
@@ -68,10 +70,11 @@ def resample(
 
 
 def _steps(geometry: ImageGeometry, target: ImageGeometry) -> tuple[int, int, int]:
-    """Points along each side of a voxel of the target, no two farther apart than voxels of the image."""
+    """Points along each side of a voxel of the target, none a voxel of the image away from the next."""
     sides = torch.linalg.solve(geometry.affine, target.affine)[:3, :3]
     sides[:, 2] *= target.slice_mm / target.voxel_mm[2]
-    x, y, z = (max(1, math.ceil(float(side.abs().max()) - _EDGE)) for side in sides.T)
+    longest = sides.abs().amax(dim=0).clamp(max=_MAX_STEPS).tolist()
+    x, y, z = (max(1, math.ceil(length - _EDGE)) for length in longest)
     return x, y, z
 
 
