@@ -25,7 +25,14 @@ from recon_core.errors import StreamError
 from tests.e2e.gadgetron_parent import bucket_bytes
 
 
-def header_xml(encoded_x: int = 16, n_y: int = 12) -> bytes:
+EMBEDDED = (
+    "<parallelImaging><accelerationFactor><kspace_encoding_step_1>2</kspace_encoding_step_1>"
+    "<kspace_encoding_step_2>1</kspace_encoding_step_2></accelerationFactor>"
+    "<calibrationMode>embedded</calibrationMode></parallelImaging>"
+)
+
+
+def header_xml(encoded_x: int = 16, n_y: int = 12, parallel_imaging: str = "") -> bytes:
     def space(x: int) -> str:
         return (
             f"<matrixSize><x>{x}</x><y>{n_y}</y><z>1</z></matrixSize>"
@@ -35,7 +42,7 @@ def header_xml(encoded_x: int = 16, n_y: int = 12) -> bytes:
     return (
         '<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>'
         f"<encodedSpace>{space(encoded_x)}</encodedSpace><reconSpace>{space(8)}</reconSpace>"
-        "<encodingLimits/><trajectory>cartesian</trajectory></encoding></ismrmrdHeader>"
+        f"<encodingLimits/><trajectory>cartesian</trajectory>{parallel_imaging}</encoding></ismrmrdHeader>"
     ).encode()
 
 
@@ -116,6 +123,26 @@ def test_the_full_block_of_the_reference_lines_calibrates() -> None:
     (kspace,) = kspaces_of(ReconData((bit,)), header_from_xml(header_xml()))
     assert kspace.calibration is not None
     assert kspace.calibration[0, 0, :, 0].real.tolist() == [5, 6, 7, 8]
+
+
+def test_embedded_reference_lines_are_samples_and_calibrate() -> None:
+    bit = ReconBit(buffer_of([0, 2, 4, 6, 8, 10], 12), buffer_of([4, 5, 6, 7], 12))
+    bit.data.data[..., 6, :] = 70
+    (kspace,) = kspaces_of(ReconData((bit,)), header_from_xml(header_xml(parallel_imaging=EMBEDDED)))
+    assert kspace.data[0, 0, :, 0].real.tolist() == [1, 0, 3, 0, 5, 6, 70, 8, 9, 0, 11, 0]
+    assert kspace.sampled[0, :, 0].nonzero().flatten().tolist() == [0, 2, 4, 5, 6, 7, 8, 10]
+    assert kspace.calibration is not None
+    assert kspace.calibration[0, 0, :, 0].real.tolist() == [5, 6, 7, 8]
+
+
+def test_embedded_reference_lines_averaged_over_images_only_calibrate() -> None:
+    two = buffer_of([0, 2, 4, 6, 8, 10], 12)
+    data, headers = np.repeat(two.data, 2, axis=2), np.repeat(two.headers, 2, axis=2)
+    bit = ReconBit(Buffer(data, headers, two.sampling, False), buffer_of([4, 5, 6, 7], 12))
+    header = header_from_xml(header_xml(parallel_imaging=EMBEDDED))
+    for kspace in kspaces_of(ReconData((bit,)), header):
+        assert kspace.sampled[0, :, 0].nonzero().flatten().tolist() == [0, 2, 4, 6, 8, 10]
+        assert kspace.calibration is not None
 
 
 def test_an_empty_encoding_space_gives_nothing() -> None:
