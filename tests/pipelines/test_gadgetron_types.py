@@ -24,7 +24,6 @@ from pipelines.mrd_header import header_from_xml
 from recon_core.errors import StreamError
 from tests.e2e.gadgetron_parent import bucket_bytes
 
-
 EMBEDDED = (
     "<parallelImaging><accelerationFactor><kspace_encoding_step_1>2</kspace_encoding_step_1>"
     "<kspace_encoding_step_2>1</kspace_encoding_step_2></accelerationFactor>"
