@@ -1,5 +1,7 @@
 """A beating, breathing chest under inversion-recovery FLASH: any frame of it, at any state, on demand."""
 
+from functools import cached_property
+
 import torch
 
 from recon_core.dynamic.anatomy import Anatomy
@@ -40,6 +42,11 @@ class MovingChest:
         both = [signal(self.t1_values_ms, self.sequence, n_recoveries) for signal in kinds]
         return torch.cat(both).permute(1, 2, 0).float().contiguous()
 
+    @cached_property
+    def periodic_signals(self) -> torch.Tensor:
+        """`(pulse, T1 value)`: those of a recovery after many."""
+        return self.signals(N_UNTIL_PERIODIC)[-1]
+
     def seen(
         self, signals: torch.Tensor, cardiac_phase: torch.Tensor, respiration: torch.Tensor
     ) -> torch.Tensor:
@@ -59,13 +66,13 @@ class MovingChest:
         Each argument `(frame,)`: states as in `motion.Motion`, and which pulse after the inversion. The
         corners of k-space, which no spoke of `matrix` samples reaches, are not in them.
         """
-        signals = self.signals(N_UNTIL_PERIODIC)[-1, pulse]
+        signals = self.periodic_signals[pulse]
         return on_image_grid(self.phase * self.seen(signals, cardiac_phase, respiration))
 
     def blood_null(self) -> int:
         """The pulse at which blood has the least signal: that of dark-blood frames."""
         blood = self.signal_index[self.anatomy.tissue == Tissue.BLOOD]
-        return int(self.signals(N_UNTIL_PERIODIC)[-1, :, blood.median()].abs().argmin())
+        return int(self.periodic_signals[:, blood.median()].abs().argmin())
 
     def t1_maps_ms(self, cardiac_phase: torch.Tensor, respiration: torch.Tensor) -> torch.Tensor:
         """`(state, y, x)`: T1 at the centre of each pixel of the images."""

@@ -40,10 +40,10 @@ def test_no_state_folds_the_chest(anatomy: Anatomy) -> None:
 
 def test_a_small_change_of_state_is_a_small_displacement(anatomy: Anatomy) -> None:
     deformation = Deformation(anatomy, Strength())
-    levels = torch.linspace(0, 1, 401)
+    levels = torch.linspace(0, 1, 101)
     for contraction, breath in ((levels, 0 * levels), (0 * levels, levels)):
         steps = deformation.origins(contraction, breath).diff(dim=0).norm(dim=-1)
-        assert steps.max() * deformation.mm < 0.06  # of ten millimetres in 400 steps
+        assert steps.max() * deformation.mm < 0.24  # of ten millimetres in 100 steps
 
 
 def test_the_cavity_loses_the_stated_share_of_its_area_and_the_wall_thickens() -> None:
