@@ -113,7 +113,7 @@ class StudyStore:
 
     def keep(self, item: Item) -> None:
         with self._lock:
-            others = (kept for kept in self._items if not replaces(item, kept[1]))
+            others = (kept for kept in self._items if not item.name or _place(kept[1]) != _place(item))
             self._items = deque([*others, (time(), item)])
             n_bytes = sum(n_bytes_of(kept) for _, kept in self._items)
             while n_bytes > self._max_bytes:
@@ -130,16 +130,14 @@ def n_bytes_of(item: Item) -> int:
     return sum(tensor.nbytes for tensor in item.tensors.values())
 
 
-def replaces(item: Item, other: Item) -> bool:
-    """Whether `other` is forgotten when `item` is kept."""
-    keys = ((one.kind, one.scan.study, one.name) for one in (item, other))
-    return bool(item.name) and next(keys) == next(keys)
-
-
 def found_among(items: Iterable[tuple[float, Item]], kind: Kind, scan: ScanIdentity, name: str) -> list[Kept]:
     """Those of `items`, each with its time and the oldest first, that `Studies.find` is to give."""
     found = [(at, item) for at, item in items if item.kind == kind and _is_for(item, scan, name)]
     return [_kept(at, item) for at, item in reversed(found)]
+
+
+def _place(item: Item) -> tuple[str, str, str]:
+    return item.kind, item.scan.study, item.name
 
 
 def _is_for(item: Item, scan: ScanIdentity, name: str) -> bool:
