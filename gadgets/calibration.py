@@ -10,6 +10,7 @@ from gadgets.results_of_study import ResultsOfStudy
 from recon_core.calibration import calibration_block
 from recon_core.coils.gridded_calibration import gridded_calibration
 from recon_core.errors import CalibrationError
+from recon_core.noise_level import estimated_noise_std
 
 Result = TypeVar("Result")
 
@@ -29,6 +30,26 @@ def calibration_of(kspace: AnyKSpace) -> torch.Tensor:
             "calibration: expected reference lines or a sampled centre of k-space, got neither"
         )
     return kspace.data[(slice(None), *block)]
+
+
+def noise_level(kspace: AnyKSpace) -> torch.Tensor | None:
+    """() standard deviation of a sample's noise, of a volume from the plane x = 0; None off the grid."""
+    if isinstance(kspace, NonCartesianKSpace):
+        return None
+    calibration = kspace.calibration
+    return estimated_noise_std(
+        _plane(kspace.data), _plane(kspace.sampled), None if calibration is None else _plane(calibration)
+    )
+
+
+def _plane(array: torch.Tensor) -> torch.Tensor:
+    """`(*, ky, kx)` of `(*, 1, ky, kx)`, else `(*, kz, ky)` at x = 0."""
+    if array.shape[-3] == 1:
+        return array.squeeze(-3)
+    if array.dtype == torch.bool:
+        return array.any(-1)
+    plane: torch.Tensor = array.sum(-1) / array.shape[-1] ** 0.5
+    return plane
 
 
 def is_silent(kspace: AnyKSpace) -> bool:

@@ -34,8 +34,9 @@ class CoilMaps(Gadget, frozen=True):
     accepts = AnyKSpace
     emits = AnyCalibratedKSpace
 
-    n_maps: int = 1
-    """Sets of maps; two or more where anatomy folds into the field of view."""
+    n_maps: int = 2
+    """Sets of maps at most; sets that are zero everywhere are left out. The second is for places that one set
+    does not explain, as where a head larger than the field of view folds in."""
     kernel_width: int | None = None
     """Samples of k-space along each axis that a kernel spans: 6 in 2-D and 5 in 3-D if not given.
 
@@ -53,7 +54,8 @@ class CoilMaps(Gadget, frozen=True):
     crop: float = 0.8
     """Eigenvalue below which the maps are set to zero."""
     backend: Literal["torch", "sigpy"] = "torch"
-    """`sigpy` runs SigPy's calibration as a reference; it takes one set and a numeric threshold."""
+    """`sigpy` runs SigPy's calibration as a reference; it makes one set, and takes a numeric
+    threshold."""
 
     def __call__(self, items: Iterable[AnyKSpace], context: Context) -> Iterator[AnyCalibratedKSpace]:
         maps = known_maps(self, context)
@@ -80,7 +82,7 @@ def with_coil_maps(
 def with_coil_maps(kspace: AnyKSpace, gadget: CoilMaps, known: PerSlice[torch.Tensor]) -> AnyCalibratedKSpace:
     """The k-space with maps computed as `gadget` says, or those `known` for its calibration data."""
     if is_silent(kspace):
-        return calibrated_by(kspace, kspace.data.new_zeros(gadget.n_maps, len(kspace.data), *kspace.shape))
+        return calibrated_by(kspace, kspace.data.new_zeros(1, len(kspace.data), *kspace.shape))
     calibration = calibration_of(kspace)
     n_z, n_y, n_x = kspace.shape
     wanted, usual_width = (24, 6) if n_z == 1 else (16, 5)
@@ -93,15 +95,17 @@ def with_coil_maps(kspace: AnyKSpace, gadget: CoilMaps, known: PerSlice[torch.Te
         kspace = replace(kspace, notes=(*kspace.notes, note))
 
     def compute() -> torch.Tensor:
-        return espirit(
+        maps = espirit(
             centre,
             (n_z, n_y, n_x),
             kernel_width=kernel_width,
             threshold=gadget.threshold,
             crop=gadget.crop,
-            n_maps=gadget.n_maps,
+            n_maps=1 if gadget.backend == "sigpy" else min(gadget.n_maps, len(centre)),
             backend=gadget.backend,
         ).maps
+        used = [True, *(bool(of_set.any()) for of_set in maps[1:])]
+        return maps[used]
 
     return calibrated_by(kspace, known.get(kspace, centre, compute, n_z, n_y, n_x))
 

@@ -44,20 +44,23 @@ def sliced_axis(kspace: KSpace) -> int:
 def slices_of(kspace: CalibratedKSpace, axis: int) -> Undersampled:
     """The slices along `axis`. A single coil with a map of ones counts as one without a map.
 
-    Raises InputError for several sets of maps, and for maps of too few calibration lines.
+    Raises InputError for more than two sets of maps, and for maps of too few calibration lines.
     """
-    if len(kspace.coil_maps) != 1:
-        raise InputError(f"network: expected one set of coil maps, got {len(kspace.coil_maps)}")
+    if len(kspace.coil_maps) > 2:
+        raise InputError(f"network: expected one or two sets of coil maps, got {len(kspace.coil_maps)}")
     is_uniform = len(kspace.data) == 1 and bool((kspace.coil_maps == 1).all())
     if not is_uniform:
         _require_calibration(kspace)
     data = ifft(kspace.data, (axis,)).movedim(axis, 0).contiguous()
     sampled = kspace.sampled.select(axis, 0).expand(len(data), -1, -1)
+    sets = [maps.movedim(axis, 0).contiguous() for maps in kspace.coil_maps]
+    calibration = None if kspace.calibration is None else _calibration_slices(kspace, axis)
     return Undersampled(
         kspace=data,
         sampled=sampled,
-        coil_maps=None if is_uniform else kspace.coil_maps[0].movedim(axis, 0).contiguous(),
-        noise_std=estimated_noise_std(data, sampled),
+        coil_maps=None if is_uniform else sets[0],
+        second_maps=sets[1] if len(sets) > 1 and bool(sets[1].any()) else None,
+        noise_std=estimated_noise_std(data, sampled, calibration),
     )
 
 
@@ -66,13 +69,18 @@ def spirit_kernels(kspace: KSpace, axis: int, which: Sequence[int], width: int) 
 
     Raises CalibrationError for too few of them.
     """
-    calibration = calibration_of(kspace)
-    shape = list(calibration.shape[1:])
-    shape[axis] = kspace.data.shape[axis]
-    slices = ifft(resize(calibration, shape), (axis,)).movedim(axis, 0)
+    slices = _calibration_slices(kspace, axis)
     centre = resize(slices, [min(length, _CALIBRATION_WIDTH) for length in slices.shape[-2:]])
     # One at a time: what is solved for a kernel is a hundred times its size.
     return torch.stack([spirit_kernel(centre[i], width) for i in which])
+
+
+def _calibration_slices(kspace: KSpace, axis: int) -> torch.Tensor:
+    """`(slice, coil, ky, kx)` of the calibration data, as many along `axis` as of the k-space."""
+    calibration = calibration_of(kspace)
+    shape = list(calibration.shape[1:])
+    shape[axis] = kspace.data.shape[axis]
+    return ifft(resize(calibration, shape), (axis,)).movedim(axis, 0)
 
 
 def _require_calibration(kspace: KSpace) -> None:

@@ -57,7 +57,7 @@ class NetworkReconstruction(Gadget, frozen=True):
     """What up to eight slices may take, waiting for other sessions included."""
     fallback_iterations: int = 50
     """Of the fallback, `WaveletSense.n_iterations`."""
-    fallback_regularisation: float = 0.002
+    fallback_regularisation: float | None = None
     """Of the fallback, `WaveletSense.regularisation`."""
 
     @property

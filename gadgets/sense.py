@@ -8,11 +8,12 @@ import torch
 from gadgets.gadget import Context, Gadget
 from gadgets.reconstructed import reconstructed
 from gadgets.records import AnyCalibratedKSpace, ImageSeries
+from recon_core.coils.combine import combined_sets
 from recon_core.sense import cg_sense
 
 
 class Sense(Gadget, frozen=True):
-    """Parallel imaging with coil maps by conjugate gradients; one channel for every set of maps.
+    """Parallel imaging with coil maps by conjugate gradients; images of several sets of maps become one.
 
     Pruessmann et al. 2001, doi:10.1002/mrm.1241.
     """
@@ -40,7 +41,12 @@ class Sense(Gadget, frozen=True):
                 tolerance=self.tolerance,
                 backend=self.backend,
             )
-            yield reconstructed(kspace, image.reshape(-1, *image.shape[-3:]), "SENSE")
+            yield reconstructed(kspace, one_image(image), "SENSE")
+
+
+def one_image(image: torch.Tensor) -> torch.Tensor:
+    """`(channel, z, y, x)` with a single channel, of `([set,] z, y, x)`."""
+    return combined_sets(image.reshape(-1, *image.shape[-3:]))[None]
 
 
 def single_set(coil_maps: torch.Tensor) -> torch.Tensor:

@@ -3,15 +3,17 @@
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
+from gadgets.calibration import noise_level
 from gadgets.gadget import Context, Gadget
 from gadgets.reconstructed import reconstructed
 from gadgets.records import AnyCalibratedKSpace, ImageSeries
-from gadgets.sense import single_set
+from gadgets.sense import one_image, single_set
 from recon_core.sense import wavelet_sense
 
 
 class WaveletSense(Gadget, frozen=True):
-    """SENSE with sparse wavelet coefficients, for irregular sampling; one channel for every set of maps.
+    """SENSE with sparse wavelet coefficients, for irregular sampling; images of several sets of maps
+    become one.
 
     Lustig et al. 2007, doi:10.1002/mrm.21391.
     """
@@ -21,8 +23,9 @@ class WaveletSense(Gadget, frozen=True):
 
     n_iterations: int = 50
     """Iterations of FISTA."""
-    regularisation: float = 0.002
-    """Weight of the wavelet coefficients, relative to the brightest sample of the zero-filled image."""
+    regularisation: float | None = None
+    """Weight of the wavelet coefficients, relative to the brightest sample of the zero-filled image; if not
+    given, by the noise level of the data (0.002 off the Cartesian grid)."""
     backend: Literal["torch", "sigpy"] = "torch"
     """`sigpy` runs SigPy's L1WaveletRecon as a reference."""
 
@@ -39,6 +42,7 @@ def wavelet_reconstruction(kspace: AnyCalibratedKSpace, gadget: WaveletSense) ->
         kspace.sampling,
         n_iterations=gadget.n_iterations,
         regularisation=gadget.regularisation,
+        noise_std=noise_level(kspace) if gadget.regularisation is None else None,
         backend=gadget.backend,
     )
-    return reconstructed(kspace, image.reshape(-1, *image.shape[-3:]), "wavelet SENSE")
+    return reconstructed(kspace, one_image(image), "wavelet SENSE")

@@ -29,6 +29,18 @@ def sense_combine(images: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
     return image
 
 
+def combined_sets(images: torch.Tensor, set_axis: int = -4) -> torch.Tensor:
+    """The images of several sets of maps as one: phase of the first, magnitude sqrt(sum_m |x_m|^2).
+
+    Sets are orthogonal over coils at every pixel, so that this is the root of the sum of squares of the coil
+    images they make. `images` less its set axis; those of one set are returned as they are.
+    """
+    first = images.select(set_axis, 0)
+    if images.shape[set_axis] == 1:
+        return first
+    return torch.polar(rss(images, set_axis), first.angle())
+
+
 def adaptive_maps(images: torch.Tensor, width: int = 7, n_iterations: int = 5) -> torch.Tensor:
     """Relative coil maps from coil images: the dominant eigenvector of each pixel's local coil covariance.
 

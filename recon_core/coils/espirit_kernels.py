@@ -81,6 +81,22 @@ def _singular_vectors(columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
     return power.clamp(min=0).sqrt(), vectors
 
 
+def patch_spectrum(calibration: torch.Tensor, widths: Widths) -> torch.Tensor:
+    """Singular values of the patches, ascending, to 1e-8 of the largest."""
+    columns = _patches(calibration.to(torch.complex128), widths)
+    short = columns if columns.shape[0] <= columns.shape[1] else columns.mH
+    power: torch.Tensor = torch.linalg.eigvalsh(short @ short.mH)
+    return power.clamp(min=0).sqrt()
+
+
+def lowest_of_noise(shape: tuple[int, ...], widths: Widths) -> float:
+    """The lower decile of the singular values of patches of white noise of unit variance.
+
+    `shape` is that of the calibration, `(coil, kz, ky, kx)`.
+    """
+    return _noise_spectrum(shape, widths)[0]
+
+
 def _noise_cutoff(singular: torch.Tensor, shape: tuple[int, ...], widths: Widths) -> torch.Tensor:
     """The largest singular value noise alone would have, judged by the smallest ones, which are noise.
 

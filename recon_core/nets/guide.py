@@ -50,17 +50,21 @@ def explained(image: torch.Tensor, guide: torch.Tensor) -> tuple[torch.Tensor, t
         `(slice, 1, y, x)`: the share of the variance of x that is explained, from 0 to 1.
     """
     x, g = to_channels(image), guide[:, None]
-    mean_x, mean_g = _mean(x), _mean(g)
-    covariance = _mean(x * g) - mean_x * mean_g
-    variance_x = (_mean(x * x) - mean_x * mean_x).sum(1, keepdim=True).clamp(min=0)
-    variance_g = (_mean(g * g) - mean_g * mean_g).clamp(min=0)
-    a = covariance / (variance_g + LEAST_VARIANCE)
-    b = mean_x - a * mean_g
-    share = covariance.square().sum(1, keepdim=True) / (
-        (variance_g + LEAST_VARIANCE) * (variance_x + LEAST_VARIANCE)
-    )
-    return to_image(_mean(a) * g + _mean(b)), share
+    power = x.square().sum(1, keepdim=True)
+    means = _mean(torch.cat([x, g, x * g, power, g * g], dim=1))
+    mean_x, mean_g, mean_xg, mean_power, mean_gg = means.split([2, 1, 2, 1, 1], dim=1)
+    covariance = mean_xg - mean_x * mean_g
+    variance_g = (mean_gg - mean_g.square()).clamp(min=0) + LEAST_VARIANCE
+    variance_x = (mean_power - mean_x.square().sum(1, keepdim=True)).clamp(min=0) + LEAST_VARIANCE
+    a = covariance / variance_g
+    mean_a, mean_b = _mean(torch.cat([a, mean_x - a * mean_g], dim=1)).split(2, dim=1)
+    share = covariance.square().sum(1, keepdim=True) / (variance_g * variance_x)
+    return to_image(mean_a * g + mean_b), share
 
 
 def _mean(channels: torch.Tensor) -> torch.Tensor:
-    return avg_pool2d(channels, WINDOW, stride=1, padding=WINDOW // 2, count_include_pad=False)
+    """Of the neighbourhood of each pixel as far as it lies in the image: of columns, then of rows."""
+    channels = channels.contiguous(memory_format=torch.channels_last)
+    half = WINDOW // 2
+    of_columns = avg_pool2d(channels, (WINDOW, 1), stride=1, padding=(half, 0), count_include_pad=False)
+    return avg_pool2d(of_columns, (1, WINDOW), stride=1, padding=(0, half), count_include_pad=False)

@@ -27,8 +27,8 @@ class Undersampled:
     coil_maps: torch.Tensor | None = None
     """`(slice, coil, y, x)`, root sum of squares one inside the object; None for a single uniform coil."""
     second_maps: torch.Tensor | None = None
-    """`(slice, coil, y, x)`, a second set of maps where one does not explain the coils, as where a head larger
-    than the field of view folds in; zero elsewhere. None where there is no such place."""
+    """`(slice, coil, y, x)`, a second set of maps where one does not explain the coils, as where a head
+    larger than the field of view folds in; zero elsewhere. None where there is no such place."""
     spirit_kernel: torch.Tensor | None = None
     """`(slice, coil out, coil in, ky, kx)`, see `recon_core.coils.spirit_kernel`; for networks that ask."""
     noise_std: torch.Tensor | None = None

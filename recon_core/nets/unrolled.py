@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from recon_core.fourier import fft
-from recon_core.nets.architecture import Architecture, Count, Weight
+from recon_core.nets.architecture import Architecture, Count
 from recon_core.nets.consistency import Measured, data_consistency
 from recon_core.nets.features import channels_last, to_channels, to_image
 from recon_core.nets.guide import guide_magnitudes
@@ -17,6 +19,8 @@ from recon_core.noise_level import estimated_noise_std
 
 LEAST_LEVEL, LARGEST_LEVEL = 1e-4, 1.0
 """Noise and residuals are taken to be between these, relative to the image."""
+SOFTENING = 1e-6
+"""Power, relative to the image's, that stands in for none."""
 
 
 class Unrolled(Architecture, frozen=True):
@@ -28,8 +32,7 @@ class Unrolled(Architecture, frozen=True):
     consistency_iterations: Count = 5
     """Of conjugate gradients, after each network but the last."""
     wavelet_iterations: Count = 50
-    wavelet_regularisation: Weight = 0.002
-    """Of `recon_core.sense.wavelet_sense`, where it begins."""
+    """Of `recon_core.sense.wavelet_sense`, where it begins; regularised by the noise level."""
     linear_iterations: Count = 12
     """Of the conjugate-gradient SENSE image that the networks see beside it."""
 
@@ -65,13 +68,13 @@ class UnrolledNetwork(SwitchedNetwork):
 
     def forward(self, undersampled: Undersampled, anatomy: str | None = None) -> torch.Tensor:
         """`(slice, y, x)` complex images of normalised slices."""
-        measured = Measured(undersampled)
         with torch.no_grad(), torch.autocast(undersampled.kspace.device.type, enabled=False):
-            image = wavelet_images(
-                undersampled,
-                n_iterations=self.config.wavelet_iterations,
-                regularisation=self.config.wavelet_regularisation,
+            undersampled = _with_noise_level(undersampled)
+            image, second = _first_and_second(
+                wavelet_images(undersampled, n_iterations=self.config.wavelet_iterations)
             )
+            undersampled = _without(second, undersampled)
+            measured = Measured(undersampled)
             linear, levels = self._linear_images(undersampled, measured, image)
         beside = to_channels(linear)
         guide = None if undersampled.guide is None else guide_magnitudes(undersampled)
@@ -83,16 +86,14 @@ class UnrolledNetwork(SwitchedNetwork):
             refined = image + to_image(network(shown, levels, fusions))
             weight = self._weight(number, levels)
             image = data_consistency(refined, measured, weight, self.config.consistency_iterations)
-        return image
+        return image if second is None else image * _gain(image, second)
 
     def _linear_images(
         self, undersampled: Undersampled, measured: Measured, wavelet: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """`(slice, y, x)` SENSE images, and `(slice, 4)` what is known: σ, r of both images, √R."""
-        noise_std = undersampled.noise_std
-        if noise_std is None:
-            noise_std = estimated_noise_std(undersampled.kspace, undersampled.sampled)
-        noise_std = noise_std.clamp(LEAST_LEVEL, LARGEST_LEVEL)
+        assert undersampled.noise_std is not None
+        noise_std = undersampled.noise_std.clamp(LEAST_LEVEL, LARGEST_LEVEL)
         certainty = 1 / (noise_std.square() + 1e-3)
         linear = data_consistency(
             torch.zeros_like(wavelet),
@@ -114,6 +115,31 @@ class UnrolledNetwork(SwitchedNetwork):
         offset, noise, residual = self.weights[number]
         decades = noise * (levels[:, 0] - 0.3) + residual * (levels[:, 1] - 0.3)
         return torch.exp(-offset - 4.6 * decades)[:, None, None]
+
+
+def _with_noise_level(undersampled: Undersampled) -> Undersampled:
+    if undersampled.noise_std is not None:
+        return undersampled
+    return replace(undersampled, noise_std=estimated_noise_std(undersampled.kspace, undersampled.sampled))
+
+
+def _first_and_second(sets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The images `(slice, y, x)` of `(slice, set, y, x)`, None for a set there is none of."""
+    return sets[:, 0], sets[:, 1] if sets.shape[1] > 1 else None
+
+
+def _without(second: torch.Tensor | None, undersampled: Undersampled) -> Undersampled:
+    """The samples less what the image of the second set of maps explains of them."""
+    if second is None or undersampled.second_maps is None:
+        return undersampled
+    explained = fft(undersampled.second_maps * second[:, None], (-2, -1)) * undersampled.sampled[:, None]
+    return replace(undersampled, kspace=undersampled.kspace - explained)
+
+
+def _gain(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """sqrt(1 + |x_2|² / |x_1|²), softly where both are small."""
+    power = first.abs().square() + SOFTENING
+    return torch.sqrt(1 + second.abs().square() / power)
 
 
 def _residual(image: torch.Tensor, undersampled: Undersampled) -> torch.Tensor:

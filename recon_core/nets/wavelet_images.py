@@ -6,27 +6,26 @@ from recon_core.nets.undersampled import Undersampled
 from recon_core.sense import wavelet_sense
 
 
-def wavelet_images(
-    undersampled: Undersampled, *, n_iterations: int = 50, regularisation: float = 0.002
-) -> torch.Tensor:
-    """`(slice, y, x)`, with the parameters of `recon_core.sense.wavelet_sense`.
+def wavelet_images(undersampled: Undersampled, *, n_iterations: int = 50) -> torch.Tensor:
+    """`(slice, set, y, x)`, regularised by their noise levels, see `recon_core.sense.wavelet_sense`.
 
-    One slice after the other: each has maps and thresholds of its own.
+    One set of maps, or two where there is a second one; zero where a slice has none of it. One slice after
+    the other: each has maps and thresholds of its own.
     """
-    coil_maps = undersampled.coil_maps
+    coil_maps, second_maps = undersampled.coil_maps, undersampled.second_maps
     if coil_maps is None:
         coil_maps = torch.ones_like(undersampled.kspace)
-    return torch.cat(
-        [
-            wavelet_sense(
-                kspace[:, None],
-                maps[:, None],
-                sampled[None],
-                n_iterations=n_iterations,
-                regularisation=regularisation,
-            )
-            for kspace, maps, sampled in zip(
-                undersampled.kspace, coil_maps, undersampled.sampled, strict=True
-            )
-        ]
-    )
+    sets = coil_maps[:, None] if second_maps is None else torch.stack([coil_maps, second_maps], dim=1)
+    images = sets.new_zeros((*sets.shape[:2], *sets.shape[-2:]))
+    for i, (kspace, maps, sampled) in enumerate(
+        zip(undersampled.kspace, sets, undersampled.sampled, strict=True)
+    ):
+        present = [0] if len(maps) == 1 or not maps[1].any() else [0, 1]
+        images[i, present] = wavelet_sense(
+            kspace[:, None],
+            maps[present][:, :, None],
+            sampled[None],
+            n_iterations=n_iterations,
+            noise_std=None if undersampled.noise_std is None else undersampled.noise_std[i],
+        )[:, 0]
+    return images

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import torch
 
+from recon_core.coils.combine import combined_sets
 from recon_core.engine.slices import at_intensity
 from recon_core.metrics import nmse, psnr, ssim
 from recon_core.nets.feature_maps import FeatureMaps
@@ -65,7 +66,7 @@ def _image(method: str, network: torch.nn.Module, batch: Batch, device: torch.de
         if method != "model":
             return given.maps
     elif method == "fallback":
-        return wavelet_images(given)
+        return combined_sets(wavelet_images(given), set_axis=1)
     elif method == "zero-filled":
         return given.zero_filled()
     elif method == "without guide":

@@ -34,12 +34,14 @@ def calibration_samples(kspace: torch.Tensor, sampled: torch.Tensor) -> torch.Te
 
 
 def estimated_maps(kspace: torch.Tensor, sampled: torch.Tensor) -> torch.Tensor:
-    """`(coil, y, x)`: ESPIRiT maps of the sampled centre of `(coil, ky, kx)`, zero where there is no signal.
+    """`(2, coil, y, x)`: two sets of ESPIRiT maps of the sampled centre of `(coil, ky, kx)`.
+
+    Zero where there is no signal; the second wherever one set explains all.
 
     Raises CalibrationError where the centre is too small.
     """
     shape = (1, sampled.shape[0], sampled.shape[1])
-    return espirit(calibration_samples(kspace, sampled), shape).maps[0, :, 0]
+    return espirit(calibration_samples(kspace, sampled), shape, n_maps=2).maps[:, :, 0]
 
 
 def normalised_maps(sensitivities: torch.Tensor, calibration: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import normalize
 
 from recon_core.coils.combine import rss
+from recon_core.fourier import resize
 from recon_core.training.draws import Draws
 
 N_NODES = 32
@@ -93,11 +94,14 @@ def random_sensitivities(
 
 
 def interpolated(nodes: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-    """`(coil, y, x)` on a grid of `shape` over the field of view, of values at nodes from -1 to 1.
+    """`(coil, y, x)` on a grid of `shape` with square pixels, whose longer side nodes span from -1 to 1.
 
     By cubic convolution: Keys 1981, doi:10.1109/TASSP.1981.1163711. Pixel n // 2 is at 0, as for the FFT.
     """
-    rows, columns = (_cubic(length, n) for length, n in zip(nodes.shape[-2:], shape, strict=True))
+    rows, columns = (
+        resize(_cubic(length, max(shape)), (n, length))
+        for length, n in zip(nodes.shape[-2:], shape, strict=True)
+    )
     return torch.matmul(torch.matmul(rows, nodes), columns.mT)
 
 

@@ -2,6 +2,7 @@
 
 import torch
 
+from recon_core.coils.combine import combined_sets
 from recon_core.coils.compression import svd_compression
 from recon_core.coils.espirit import espirit
 from recon_core.fourier import ifft
@@ -35,18 +36,26 @@ def undersampled_scan(
             kspace = _mirrored(kspace, axis)
     measured = kspace * sampled
     coil_images = ifft(kspace, (-2, -1))
-    if len(kspace) == 1:
-        coil_maps, target = None, coil_images[0]
-    else:
-        maps = estimated_maps(measured, sampled)
-        coil_maps, target = maps[None], (maps.conj() * coil_images).sum(0)
-    undersampled = Undersampled(
-        kspace=measured[None],
+    maps = None if len(kspace) == 1 else estimated_maps(measured, sampled)
+    return calibrated(measured, sampled, maps), combined(coil_images, maps)[None]
+
+
+def calibrated(kspace: torch.Tensor, sampled: torch.Tensor, maps: torch.Tensor | None) -> Undersampled:
+    """A batch of one slice `(coil, ky, kx)`, with `(set, coil, y, x)` maps and an estimated noise level."""
+    return Undersampled(
+        kspace=kspace[None],
         sampled=sampled[None],
-        coil_maps=coil_maps,
-        noise_std=estimated_noise_std(measured, sampled)[None],
+        coil_maps=None if maps is None else maps[:1],
+        second_maps=None if maps is None else maps[1:],
+        noise_std=estimated_noise_std(kspace, sampled)[None],
     )
-    return undersampled, target[None]
+
+
+def combined(coil_images: torch.Tensor, maps: torch.Tensor | None) -> torch.Tensor:
+    """`(y, x)`: what a network should make of it, of `(coil, y, x)` and `(set, coil, y, x)` maps."""
+    if maps is None:
+        return coil_images[0]
+    return combined_sets((maps.conj() * coil_images).sum(1), set_axis=0)
 
 
 def measured_sensitivities(scan: Slice, n_coils: int) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """From a slice to what a scanner would have measured of it, and what should come out."""
 
+import math
 from typing import Literal
 
 import msgspec
@@ -11,12 +12,12 @@ from recon_core.errors import CalibrationError
 from recon_core.fourier import fft, ifft, resize
 from recon_core.nets.architecture import Count
 from recon_core.nets.undersampled import Undersampled
-from recon_core.noise_level import estimated_noise_std
 from recon_core.training.draws import Draws, Range
 from recon_core.training.known_maps import calibration_samples, estimated_maps, normalised_maps, support
 from recon_core.training.random_coils import N_NODES, interpolated, random_sensitivities
 from recon_core.training.random_phase import sinusoidal_phase, tissue_phase
 from recon_core.training.random_view import random_view
+from recon_core.training.retrospective import calibrated, combined
 from recon_core.training.slices import Slice
 
 Shape = tuple[int, int]
@@ -33,6 +34,10 @@ GRAIN = (0.01, 0.15)
 """Standard deviation of what makes examples grainy, over the mean magnitude."""
 ACQUIRED = (0.7, 1.0)
 """Share of k-space along each axis that an interpolating scanner acquires."""
+LARGER = (1.05, 1.35)
+"""Times the field of view along ky that is seen of an object that folds in."""
+FADING = 0.06
+"""Share of the field of view over which objects that are larger fade at each side."""
 DARK = 0.08
 """Magnitude, relative to the largest, that turns brightest when bright and dark tissue change places."""
 OBJECT = 0.1
@@ -70,6 +75,13 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Strength of the added phase: sinusoidal of natural images, else as tissue has it."""
     grain: float = 0.0
     """Share of examples that are grainy themselves, which all coils agree on: no noise of theirs."""
+    wrapped: float = 0.0
+    """Share of examples whose object is larger than the field of view along ky, and folds in."""
+    inconsistent: Range = (0.0, 0.0)
+    """Standard deviation of what each line is multiplied by, beside one, as by pulsation and drift;
+    log-uniform."""
+    unequal: float = 0.0
+    """Standard deviation of the logarithm of the coils' noise levels, as of scans without a noise scan."""
     interpolated: float = 0.0
     """Share of examples whose outer k-space is empty, as of a scanner that interpolates."""
     target: Literal["noise_free", "measured"] = "noise_free"
@@ -107,8 +119,11 @@ def simulate(
         A batch of one slice, and its `(1, y, x)` target, complex64.
     """
     matrix = (sampled.shape[0], sampled.shape[1])
-    fine = (2 * round(FINER * matrix[0] / 2), 2 * round(FINER * matrix[1] / 2))
-    object_ = _resolved(_object(image, matrix, simulation, draws), fine)
+    seen = matrix
+    if n_coils > 1 and simulation.wrapped and draws.chance(simulation.wrapped):
+        seen = (2 * round(draws.uniform(*LARGER) * matrix[0] / 2), matrix[1])
+    fine = _finer(seen)
+    object_ = _resolved(_object(image, seen, simulation, draws), fine) * _fading(fine)
     if simulation.grain and draws.chance(simulation.grain):
         strength = float(object_.abs().mean()) * draws.log_uniform(*GRAIN)
         object_ = object_ + strength * draws.complex_normal(*fine)
@@ -116,32 +131,66 @@ def simulate(
         kspace = _resolved_kspace(object_[None], matrix)
     else:
         if sensitivities is None:
-            seen = adaptive_avg_pool2d(object_.abs()[None], N_NODES)[0]
-            sensitivities = random_sensitivities(n_coils, seen, draws, compressed=simulation.compressed)
-        kspace = _resolved_kspace(interpolated(sensitivities, fine) * object_, matrix)
+            square = resize(object_.abs(), (max(fine), max(fine)))
+            where = adaptive_avg_pool2d(square[None], N_NODES)[0]
+            sensitivities = random_sensitivities(n_coils, where, draws, compressed=simulation.compressed)
+        coil_images = interpolated(sensitivities, fine) * object_
+        kspace = _resolved_kspace(_folded(coil_images, _finer(matrix)[0]), matrix)
     coil_images = ifft(kspace, (-2, -1))
     magnitude = rss(coil_images, -3)
-    noise_std = float(magnitude[magnitude > OBJECT * magnitude.max()].mean()) / draws.log_uniform(
-        *simulation.snr
-    )
-    measured = kspace + noise_std * draws.complex_normal(*kspace.shape)
-    if simulation.interpolated and draws.chance(simulation.interpolated):
-        measured = resize(resize(measured, [round(draws.uniform(*ACQUIRED) * n) for n in matrix]), matrix)
+    measured = _measured(kspace, magnitude, simulation, draws)
     noisy = measured * sampled
     if simulation.target == "measured":
         coil_images = ifft(measured, (-2, -1))
-    coil_maps, target = None, coil_images[0]
+    maps = None
     if sensitivities is not None:
-        coil_maps = _given_maps(sensitivities, magnitude, noisy, sampled, simulation, draws)
-        target = (coil_maps.conj() * coil_images).sum(0)
-        coil_maps = coil_maps[None]
-    undersampled = Undersampled(
-        kspace=noisy[None],
-        sampled=sampled[None],
-        coil_maps=coil_maps,
-        noise_std=estimated_noise_std(noisy, sampled)[None],
+        maps = _given_maps(
+            resize(interpolated(sensitivities, seen), matrix), magnitude, noisy, sampled, simulation, draws
+        )
+    return calibrated(noisy, sampled, maps), combined(coil_images, maps)[None]
+
+
+def _finer(matrix: Shape) -> Shape:
+    """The grid of the coil images."""
+    return 2 * round(FINER * matrix[0] / 2), 2 * round(FINER * matrix[1] / 2)
+
+
+def _fading(shape: Shape) -> torch.Tensor:
+    """`(y, x)`: to zero at all sides. Those of an object that is cut off would meet in k-space, as they do in
+    no scan."""
+    along = []
+    for n in shape:
+        to_side = 0.5 - (torch.arange(n) - n // 2).abs() / n
+        along.append((to_side / FADING).clamp(max=1).mul(math.pi / 2).sin().square())
+    return along[0][:, None] * along[1]
+
+
+def _folded(images: torch.Tensor, length: int) -> torch.Tensor:
+    """`(coil, y, x)` with what lies outside the central `length` rows added at the opposite end, as sampling
+    of k-space does."""
+    centre = images.shape[1] // 2
+    rows = (torch.arange(images.shape[1]) - centre + length // 2) % length
+    return images.new_zeros(images.shape[0], length, images.shape[2]).index_add_(1, rows, images)
+
+
+def _measured(
+    kspace: torch.Tensor, magnitude: torch.Tensor, simulation: Simulation, draws: Draws
+) -> torch.Tensor:
+    """All samples `(coil, ky, kx)` as a scanner gives them."""
+    noise_std = float(magnitude[magnitude > OBJECT * magnitude.max()].mean()) / draws.log_uniform(
+        *simulation.snr
     )
-    return undersampled, target[None]
+    noise = noise_std * draws.complex_normal(*kspace.shape)
+    if simulation.unequal:
+        noise *= torch.exp(simulation.unequal * draws.normal(len(kspace), 1, 1))
+    if simulation.inconsistent[1]:
+        spread = draws.log_uniform(*simulation.inconsistent)
+        kspace = kspace * (1 + spread * draws.complex_normal(kspace.shape[1], 1))
+    measured = kspace + noise
+    if simulation.interpolated and draws.chance(simulation.interpolated):
+        shape = list(kspace.shape[1:])
+        measured = resize(resize(measured, [round(draws.uniform(*ACQUIRED) * n) for n in shape]), shape)
+    return measured
 
 
 def _object(image: Slice, matrix: Shape, simulation: Simulation, draws: Draws) -> torch.Tensor:
@@ -190,11 +239,13 @@ def _given_maps(
     simulation: Simulation,
     draws: Draws,
 ) -> torch.Tensor:
+    """`(set, coil, y, x)`; the true ones, of `sensitivities` on the grid of the scan, have no second set."""
     if draws.chance(simulation.estimated):
         try:
             return estimated_maps(noisy, sampled)
         except CalibrationError:
             pass  # too few central samples: some patterns have no more
-    true = interpolated(sensitivities, (magnitude.shape[0], magnitude.shape[1]))
-    maps = normalised_maps(true, calibration_samples(noisy, sampled))
-    return maps * support(magnitude) if draws.chance(simulation.cropped) else maps
+    maps = normalised_maps(sensitivities, calibration_samples(noisy, sampled))
+    if draws.chance(simulation.cropped):
+        maps = maps * support(magnitude)
+    return torch.stack([maps, torch.zeros_like(maps)])

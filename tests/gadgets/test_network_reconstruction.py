@@ -99,11 +99,15 @@ def test_kernels_of_a_volume_are_those_of_its_slices() -> None:
         torch.testing.assert_close(kernel, spirit_kernel(across[..., x], 5), rtol=1e-3, atol=1e-4)
 
 
-def test_several_sets_of_maps_are_refused() -> None:
+def test_networks_get_two_sets_of_maps_but_not_three_nor_an_empty_one() -> None:
     kspace = slice_kspace()
-    two = some_maps(kspace).repeat(2, 1, 1, 1, 1)
-    with pytest.raises(InputError, match="expected one set of coil maps, got 2"):
-        slices_of(calibrated_by(kspace, two), -3)
+    maps = some_maps(kspace)
+    second = slices_of(calibrated_by(kspace, torch.cat([maps, 2 * maps])), -3).second_maps
+    assert second is not None
+    assert torch.equal(second, 2 * maps[:, :, 0])
+    assert slices_of(calibrated_by(kspace, torch.cat([maps, 0 * maps])), -3).second_maps is None
+    with pytest.raises(InputError, match="expected one or two sets of coil maps, got 3"):
+        slices_of(calibrated_by(kspace, maps.repeat(3, 1, 1, 1, 1)), -3)
 
 
 def test_without_an_engine_the_image_is_classical() -> None:

@@ -286,6 +286,18 @@ def test_nothing_gives_zeros_not_nan(reconstruction: Reconstruction, empty: str)
     assert torch.equal(image, torch.zeros(1, 16, 16, dtype=torch.complex128))
 
 
+@pytest.mark.parametrize(("noise_std", "expected"), [(None, 2e-3), (0.01, None), (1e-9, 3e-4), (9.0, 2.5e-3)])
+def test_wavelets_without_a_weight_follow_the_noise(noise_std: float | None, expected: float | None) -> None:
+    maps, sampled = smooth_maps(3, 1, 16, 18), undersampled((1, 16, 18), "ky, kx")
+    kspace = noise(3, 1, 16, 18, seed=1) * sampled
+    brightest = float(SenseOperator(maps, sampled).H(kspace).abs().max())
+    weight = expected or 0.15 * noise_std / brightest  # type: ignore[operator]
+    told = wavelet_sense(kspace, maps, sampled, n_iterations=5, regularisation=weight)
+    torch.testing.assert_close(
+        wavelet_sense(kspace, maps, sampled, n_iterations=5, noise_std=noise_std), told
+    )
+
+
 def test_wavelet_sense_repeats_bit_for_bit_with_its_seed_and_only_with_it() -> None:
     given = noise(3, 1, 20, 20), smooth_maps(3, 1, 20, 20), undersampled((1, 20, 20), "ky")
     first, second, other = (wavelet_sense(*given, n_iterations=4, seed=seed) for seed in (1, 1, 2))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recon_core.coils.combine import adaptive_combine, adaptive_maps, rss, sense_combine
+from recon_core.coils.combine import adaptive_combine, adaptive_maps, combined_sets, rss, sense_combine
 from recon_core.fourier import ifft
 from recon_core.metrics import nrmse
 from recon_core.simulate import simulate_acquisition
@@ -26,6 +26,17 @@ def test_sense_combine_inverts_the_coils_and_is_zero_without_them() -> None:
     combined = sense_combine(maps * image, maps)
     image[0, 3] = 0
     torch.testing.assert_close(combined, image)
+
+
+def test_sets_of_maps_combine_to_the_rss_of_the_coils_with_the_phase_of_the_first() -> None:
+    # Orthonormal over coils at every pixel.
+    maps = torch.linalg.qr(random_images(1, 5, 6, 4, 2)).Q.movedim((-1, -2), (0, 1))
+    images = random_images(2, 1, 5, 6)
+    coil_images = (maps * images[:, None]).sum(0)
+    combined = combined_sets(images)
+    torch.testing.assert_close(combined.abs(), rss(coil_images))
+    torch.testing.assert_close(combined.angle(), images[0].angle())
+    assert torch.equal(combined_sets(images[:1]), images[0])
 
 
 def test_adaptive_maps_of_one_dimensional_signal_are_its_coil_vector() -> None:

@@ -1,11 +1,13 @@
 """The network we ship: what a new one gives, and what it may depend on."""
 
+from dataclasses import replace
+
 import torch
 
 from recon_core.fourier import fft, ifft
 from recon_core.masks import poisson_disc, random_lines
 from recon_core.nets.registry import build
-from recon_core.nets.undersampled import Undersampled
+from recon_core.nets.undersampled import Undersampled, reconstruct
 from recon_core.sense import wavelet_sense
 from recon_core.simulate import simulate_acquisition
 
@@ -33,6 +35,29 @@ def test_a_new_cascade_of_one_puts_the_samples_into_the_wavelet_image() -> None:
     kept = torch.where(slices.sampled[:, None], slices.kspace, coil_kspace)
     expected = (slices.coil_maps.conj() * ifft(kept, (-2, -1))).sum(1)
     torch.testing.assert_close(image, expected, rtol=0, atol=0.01 * float(expected.abs().max()))
+
+
+def test_what_folds_in_is_explained_by_a_second_set_of_maps() -> None:
+    torch.manual_seed(0)
+    one, image = scan(random_lines((64, 64), 2, n_calibration=16))
+    assert one.coil_maps is not None
+    # What lies half a field of view away, seen by maps that are orthogonal to the first at every pixel.
+    maps, folded = one.coil_maps[0], 0.5 * image.roll(32, 0)
+    other = maps.roll((2, 32), (0, 1))
+    other = other - maps * (maps.conj() * other).sum(0)
+    other = other / other.abs().square().sum(0).sqrt().clamp(min=1e-6)
+    both = (one.kspace[0] + fft(other * folded, (-2, -1))) * one.sampled
+    expected = (image.abs().square() + folded.abs().square()).sqrt()
+    network = build("unrolled", SMALL | {"n_cascades": 1, "wavelet_iterations": 60}).eval()
+
+    def error(second_maps: torch.Tensor | None) -> float:
+        slices = replace(one, kspace=both[None], second_maps=second_maps, noise_std=torch.tensor([0.01]))
+        with torch.no_grad():
+            found = reconstruct(network, slices)[0].abs()
+        return float((found - expected).norm() / expected.norm())
+
+    assert error(other[None]) < 0.3 * error(None)
+    assert error(other[None]) < 0.1
 
 
 def test_slices_of_a_batch_do_not_see_each_other() -> None:
