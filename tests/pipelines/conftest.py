@@ -1,10 +1,13 @@
-"""A server that many bad clients share, and what a good one gets from it."""
+"""A server that many bad clients share, and what a good one gets from it; an engine for networks."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from pipelines.server import Server
+from recon_core.engine.engine import Engine
+from recon_core.engine.store import ModelStore
 from tests.pipelines.serving import contents, footprint, offline, serving, wait_for
 from tests.pipelines.short_scan import SCAN, journals
 from tests.pipelines.wire import RawClient
@@ -40,3 +43,10 @@ def refused(server: Server, expected: list[object]) -> Callable[..., str]:
         return error
 
     return send
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """An engine whose packages lie in `tmp_path`."""
+    with Engine(store=ModelStore(tmp_path, tmp_path / "added")) as running:
+        yield running
