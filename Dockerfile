@@ -13,7 +13,7 @@ COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY recon_core recon_core
 COPY gadgets gadgets
 COPY pipelines pipelines
-RUN pip install --no-cache-dir --constraint constraints.txt --no-build-isolation .
+RUN pip install --no-cache-dir --constraint constraints.txt --no-build-isolation '.[dicom]'
 
 RUN useradd --create-home reconstream && install --directory --owner reconstream /journal
 USER reconstream

@@ -17,12 +17,18 @@ _INVERSION = ("inversionrecovery", "ir", "flair", "stir", "mprage", "mp2rage", "
 
 _PART = 64
 _SHORT = 16
+_MAX_SERIES = 9999
 
 
 def text(value: Any, length: int = _PART) -> str:
     """A value as a single DICOM string: no backslash, which separates values, no control characters."""
     cleaned = re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", "" if value is None else str(value)).replace("\\", "/")
     return cleaned.strip()[:length].strip()
+
+
+def person(value: Any) -> str:
+    """A person's name: at most five components between carets, in one script."""
+    return text("^".join(text(value).replace("=", " ").split("^")[:5]))
 
 
 def code(value: Any) -> str:
@@ -58,7 +64,8 @@ def series_description(header: Any) -> str:
 
 def first_series_number(header: Any) -> int:
     """As Gadgetron numbers them: series 7 of the scanner becomes 700, 701, … here."""
-    return 100 * int(_part(header, "measurementInformation")("initialSeriesNumber") or 0)
+    number = int(_part(header, "measurementInformation")("initialSeriesNumber") or 0)
+    return 100 * number if 0 <= number <= _MAX_SERIES else 0
 
 
 def attributes_of(header: Any) -> Iterator[tuple[str, Any]]:
@@ -67,7 +74,7 @@ def attributes_of(header: Any) -> Iterator[tuple[str, Any]]:
     What DICOM wants to be there even if unknown (type 2) is empty then.
     """
     subject = _part(header, "subjectInformation")
-    yield "PatientName", text(subject("patientName"))
+    yield "PatientName", person(subject("patientName"))
     yield "PatientID", text(subject("patientID"))
     yield "PatientBirthDate", _date(subject("patientBirthdate"))
     sex = (subject("patientGender") or "").strip().upper()
@@ -80,7 +87,7 @@ def attributes_of(header: Any) -> Iterator[tuple[str, Any]]:
     yield "StudyTime", _time(study("studyTime"))
     yield "StudyID", text(study("studyID"), _SHORT)
     yield "AccessionNumber", text(study("accessionNumber"), _SHORT)
-    yield "ReferringPhysicianName", text(study("referringPhysicianName"))
+    yield "ReferringPhysicianName", person(study("referringPhysicianName"))
     yield from _given("StudyDescription", text(study("studyDescription")))
     yield from _given("BodyPartExamined", code(study("bodyPartExamined")))
     if code(study("bodyPartExamined")) not in UNPAIRED:

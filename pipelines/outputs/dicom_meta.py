@@ -1,6 +1,5 @@
 """What the meta attributes of an MRD image say to DICOM, in MRD's and our own words."""
 
-import math
 from typing import Any
 
 import ismrmrd
@@ -21,6 +20,7 @@ _MADE_BY = {
     "Fallback": "fallback",
 }
 _ROLES = ("Image", "Quantitative")
+_TINY, _HUGE = 1e-30, 1e30
 
 
 class ImageMeta:
@@ -33,12 +33,12 @@ class ImageMeta:
         return self._texts.get(key, [])
 
     def number(self, key: str) -> float | None:
-        """The first value as a finite number, None where it is not."""
+        """The first value as a number that arithmetic survives, None where it is not."""
         try:
             value = float(self._texts[key][0])
         except (KeyError, IndexError, ValueError):
             return None
-        return value if math.isfinite(value) else None
+        return value if value == 0 or _TINY <= abs(value) <= _HUGE else None
 
     @property
     def rescale(self) -> tuple[float, float]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import nibabel
+import numpy as np
 import pytest
 
 _PACKAGES = {"dciodvfy": "dicom3tools", "dcm2niix": "dcm2niix", "Orthanc": "orthanc"}
@@ -39,3 +40,14 @@ def niftis_by_dcm2niix(folder: Path, out: Path) -> list[Any]:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
     return [nibabel.load(path) for path in sorted(out.glob("*.nii"))]
+
+
+def assert_same_voxels(ours: Any, theirs: Any, tolerance: float) -> None:
+    """Every voxel of ours has one of theirs at its place, of the same value."""
+    volume = np.atleast_3d(ours.get_fdata())
+    indices = np.argwhere(np.ones(volume.shape, bool))
+    found = nibabel.affines.apply_affine(np.linalg.inv(theirs.affine) @ ours.affine, indices)
+    assert np.allclose(found, np.rint(found), atol=1e-3)
+    x, y, z = np.rint(found).astype(int).T
+    values = np.atleast_3d(theirs.get_fdata())[x, y, z].reshape(volume.shape)
+    assert np.abs(values - volume).max() <= tolerance * np.abs(volume).max()

@@ -1,16 +1,22 @@
 """DICOM output: what a validator, two readers and a calculation by hand find in the files."""
 
+import re
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import ismrmrd
 import nibabel
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom.pixels import apply_rescale, apply_windowing
 
 from pipelines.outputs import write_all
+from pipelines.outputs.dicom_series import DicomScan
 from recon_core.errors import InputError
 from tests.pipelines.dicom_images import (
     CENTRE,
@@ -24,7 +30,7 @@ from tests.pipelines.dicom_images import (
     mrd_image,
     phantom,
 )
-from tests.pipelines.dicom_tools import dciodvfy_errors, niftis_by_dcm2niix
+from tests.pipelines.dicom_tools import assert_same_voxels, dciodvfy_errors, niftis_by_dcm2niix
 
 T1_MAP = {"DataRole": ["Quantitative", "T1"], "Unit": "ms"}
 
@@ -89,17 +95,6 @@ def test_a_left_handed_volume_is_not_mirrored(tmp_path: Path) -> None:
     assert_same_voxels(nibabel.load(nifti), theirs, tolerance=1e-4)
 
 
-def assert_same_voxels(ours: Any, theirs: Any, tolerance: float) -> None:
-    """Every voxel of ours has one of theirs at its place, of the same value."""
-    volume = np.atleast_3d(ours.get_fdata())
-    indices = np.argwhere(np.ones(volume.shape, bool))
-    found = nibabel.affines.apply_affine(np.linalg.inv(theirs.affine) @ ours.affine, indices)
-    assert np.allclose(found, np.rint(found), atol=1e-3)
-    x, y, z = np.rint(found).astype(int).T
-    values = np.atleast_3d(theirs.get_fdata())[x, y, z].reshape(volume.shape)
-    assert np.abs(values - volume).max() <= tolerance * np.abs(volume).max()
-
-
 KINDS = {
     "float magnitude": mrd_image(phantom()),
     "volume": mrd_image(phantom((1, 3, 6, 8))),
@@ -133,6 +128,36 @@ def test_dciodvfy_finds_no_error(tmp_path: Path, kind: str, header: bytes) -> No
     paths = [path for folder in folders for path in folder.glob("*.dcm")]
     assert paths
     assert [error for path in paths for error in dciodvfy_errors(path)] == []
+
+
+ANY_TEXT = st.one_of(
+    st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn"]), max_size=80),
+    st.text("=^\\\n\t ,-;", max_size=20),
+    st.floats().map(str),
+    st.sampled_from(["1e400", "-0", "1" * 70]),
+)
+TEXTS_OF_HEADER = re.findall(rb">([^<>\n]+)<", HEADER)
+META_KEYS = (
+    "SeriesDescription ImageComments ImageType Unit WindowCenter WindowWidth RescaleSlope RescaleIntercept "
+    "EchoTime InversionTime ImageRowDir ImageColumnDir Reconstream.Recipe Reconstream.Reconstruction"
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_no_header_or_meta_keeps_images_from_being_written(data: st.DataObject) -> None:
+    """Whatever stands where text is: an object comes of it that can be read, without a warning."""
+    replaced = data.draw(st.sets(st.sampled_from(TEXTS_OF_HEADER[:18]), max_size=6))
+    header = HEADER
+    for text in replaced:
+        header = header.replace(b">%s<" % text, b">%s<" % escape(data.draw(ANY_TEXT)).encode(), 1)
+    texts = st.one_of(ANY_TEXT, st.lists(ANY_TEXT, max_size=3))
+    meta = data.draw(st.dictionaries(st.sampled_from(META_KEYS.split()), texts))
+    role = data.draw(st.sampled_from(["Image", "Quantitative"]))
+    (ds,) = DicomScan(header).objects(mrd_image(phantom(), meta={"DataRole": role, **meta}))
+    file = BytesIO()
+    ds.save_as(file, enforce_file_format=True)
+    assert pydicom.dcmread(BytesIO(file.getvalue())).pixel_array.shape == (6, 8)
 
 
 def test_patient_study_and_equipment_are_the_headers(tmp_path: Path) -> None:
