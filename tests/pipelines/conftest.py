@@ -1,15 +1,19 @@
-"""A server that many bad clients share, and what a good one gets from it; an engine for networks."""
+"""A server that many bad clients share, and what a good one gets from it; engines; what the runner needs."""
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
+from pipelines import recipe as recipe_module
 from pipelines.server import Server
 from recon_core.engine.engine import Engine
 from recon_core.engine.store import ModelStore
 from tests.pipelines.serving import contents, footprint, offline, serving, wait_for
 from tests.pipelines.short_scan import SCAN, journals
+from tests.pipelines.tiny_gadgets import DEADLINE_S, GADGETS, Hold
 from tests.pipelines.wire import RawClient
 
 
@@ -50,3 +54,21 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     """An engine whose packages lie in `tmp_path`."""
     with Engine(store=ModelStore(tmp_path, tmp_path / "added")) as running:
         yield running
+
+
+@pytest.fixture
+def tiny_gadgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recipes know the tiny gadgets alone."""
+    Hold.released = threading.Event()
+    monkeypatch.setattr(recipe_module, "known_gadgets", lambda: GADGETS)
+
+
+@pytest.fixture
+def no_thread_is_left() -> Iterator[None]:
+    """Of those that the test starts."""
+    before = set(threading.enumerate())
+    yield
+    deadline = monotonic() + DEADLINE_S
+    for thread in set(threading.enumerate()) - before:
+        thread.join(max(0.0, deadline - monotonic()))
+        assert not thread.is_alive(), thread.name
