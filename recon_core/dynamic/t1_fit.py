@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from recon_core.dynamic.bloch import InversionRecovery
+from recon_core.dynamic.spoiled_echo import spoiled_echo
 from recon_core.dynamic.variable_projection import CurveFit, fit_curves
 from recon_core.errors import InputError
 
@@ -127,12 +128,11 @@ def variable_flip_angle_t1(
     angles_rad = torch.deg2rad(flip_angles_deg.to(scale)) * scale[:, None]
 
     def atoms(log_t1: torch.Tensor, voxels: slice) -> tuple[torch.Tensor, torch.Tensor]:
-        sine, cosine = torch.sin(angles_rad[voxels]), torch.cos(angles_rad[voxels])
-        over_t1 = tr_ms * torch.exp(-log_t1)[:, None]
-        recovery = torch.exp(-over_t1)
-        signal = sine * (1 - recovery) / (1 - recovery * cosine)
-        slope = sine * (cosine - 1) / (1 - recovery * cosine).square() * recovery * over_t1
-        return signal[..., None], slope[..., None]
+        angles, t1_ms = angles_rad[voxels], torch.exp(log_t1)[:, None]
+        recovery, cosine = torch.exp(-tr_ms / t1_ms), torch.cos(angles)
+        by_recovery = torch.sin(angles) * (cosine - 1) / (1 - recovery * cosine).square()
+        slope = by_recovery * recovery * tr_ms / t1_ms
+        return spoiled_echo(t1_ms, angles, tr_ms)[..., None], slope[..., None]
 
     fit = fit_curves(_real_signals(series), atoms, *map(math.log, t1_range_ms))
     t1_ms = fit.parameter.exp()
