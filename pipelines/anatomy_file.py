@@ -30,7 +30,9 @@ def read_anatomy(path: Path, n: int, seed: int, field_strength_t: float = 3.0) -
         raise InputError(
             f"{path}: expected images in an .npz or .npy file, got none; see docs/simulation.md"
         ) from error
-    images = {name: array for name, array in arrays.items() if array.ndim in (2, 3)}
+    images = {
+        name: array for name, array in arrays.items() if array.ndim in (2, 3) and array.dtype.kind in "biuf"
+    }
     tensors = {name: torch.from_numpy(array.astype(np.float32)) for name, array in images.items()}
     pairs = [
         (image, labels)

@@ -38,6 +38,7 @@ def labelled_anatomy(
             f"labelled_anatomy: expected an image (y, x) and its labels, got {tuple(image.shape)} and "
             f"{tuple(labels.shape)}"
         )
+    _require_finite(image)
     if not all((labels == wanted).any() for wanted in (MYOCARDIUM, LEFT_VENTRICLE)):
         raise InputError(
             "labelled_anatomy: expected labels 2 (myocardium) and 3 (left ventricle), got "
@@ -80,6 +81,7 @@ def cine_anatomy(
     """
     if frames.ndim != 3 or len(frames) < 2:
         raise InputError(f"cine_anatomy: expected frames (frame, y, x), got {tuple(frames.shape)}")
+    _require_finite(frames)
     change = _on_grid(frames.float().std(0), n, "bicubic")
     change = (change - 0.2 * change.max()).clamp(min=0)
     if not change.any():
@@ -138,6 +140,8 @@ def _by_brightness(image: torch.Tensor, heart: HeartContours, pixel_mm: float) -
     n = len(image)
     relative = torch.from_numpy(gaussian_filter((image / image.quantile(0.98)).numpy(), 1.2))
     regions, _ = label(binary_opening(relative.numpy() > 0.07, iterations=2))
+    if not regions.any():
+        raise InputError("image_anatomy: expected a body that is brighter than the air around it, got none")
     largest = int(torch.from_numpy(regions).flatten().long().bincount()[1:].argmax()) + 1
     body = torch.from_numpy(binary_fill_holes(regions == largest))
     distance, radii = heart.polar(pixel_positions_mm(n, n * pixel_mm))
@@ -163,6 +167,14 @@ def _texture(image: torch.Tensor, tissue: torch.Tensor) -> torch.Tensor:
         if inside.any():
             texture[inside] = (image[inside] / image[inside].mean().clamp(min=1e-6)).clamp(0.5, 1.6).sqrt()
     return texture
+
+
+def _require_finite(image: torch.Tensor) -> None:
+    if image.numel() == 0 or not bool(torch.isfinite(image).all()):
+        raise InputError(
+            f"image_anatomy: expected pixels with finite values, got {tuple(image.shape)} and not all finite; "
+            "mend the image"
+        )
 
 
 def _on_grid(image: torch.Tensor, n: int, mode: str) -> torch.Tensor:

@@ -89,6 +89,12 @@ def test_what_cannot_beat_is_refused() -> None:
         cine_anatomy(image.expand(3, -1, -1), 64, Draws(0))
     with pytest.raises(InputError, match="frames"):
         cine_anatomy(image, 64, Draws(0))
+    with pytest.raises(InputError, match="a body that is brighter"):
+        labelled_anatomy(0 * image, labels, 64, Draws(0))
+    with pytest.raises(InputError, match="finite values"):
+        labelled_anatomy(image / 0, labels, 64, Draws(0))
+    with pytest.raises(InputError, match="finite values"):
+        cine_anatomy(torch.zeros(3, 0, 5), 64, Draws(0))
     with pytest.raises(InputError, match=r"1\.5 or 3 T"):
         chest_phantom(32, Draws(0), field_strength_t=7.0)
 
