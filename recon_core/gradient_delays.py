@@ -13,7 +13,7 @@ REACH = 2.0
 FIRST_STEP = 0.5
 N_REFINEMENTS = 7
 """Each halves the step, down to 0.004 cycles per field of view."""
-N_PAIRS = 1000
+N_PAIRS = 300
 """Of spokes, as many as are used."""
 MAX_MISMATCH = 0.1
 """Of the best S. Noise alone has 0.94; real spokes of a brain 0.04 as they were meant, 0.004 corrected."""
@@ -21,6 +21,8 @@ LEAST_SINE = 0.5
 """Of the angle between two spokes that cross clearly enough."""
 N_SAMPLES = 128
 """Central samples of a spoke that are looked at."""
+N_AT_ONCE = 27
+"""Matrices compared at a time, all that memory is taken for."""
 FINER = 16
 """Interpolation of spokes before the last, linear step."""
 
@@ -56,21 +58,23 @@ def gradient_delays(kspace: torch.Tensor, trajectory: torch.Tensor) -> torch.Ten
             f"gradient delays: expected signal on spokes that cross, got {len(pairs)} pairs of them; "
             "acquire more, or leave their trajectory as it is"
         )
-    n = int(REACH / FIRST_STEP)
-    steps = torch.tensor(list(product(range(-n, n + 1), repeat=3))).to(spokes.directions)
-    best, step = torch.zeros_like(steps[0]), FIRST_STEP
+    n, best, step = int(REACH / FIRST_STEP), torch.zeros(3), FIRST_STEP
     for _ in range(N_REFINEMENTS + 1):
-        candidates = best + step * steps
-        best = min(candidates, key=lambda entries: spokes.mismatch(_symmetric(entries), pairs))
-        step /= 2
-        steps = torch.tensor(list(product((-1, 0, 1), repeat=3))).to(spokes.directions)
-    mismatch = spokes.mismatch(_symmetric(best), pairs)
+        candidates = best + step * torch.tensor(list(product(range(-n, n + 1), repeat=3)))
+        mismatches = torch.cat(
+            [
+                spokes.mismatch(_symmetric(some).to(kspace.device), pairs)
+                for some in torch.split(candidates, N_AT_ONCE)
+            ]
+        )
+        n, best, step = 1, candidates[int(mismatches.argmin())], step / 2
+    mismatch = float(mismatches.min())
     if mismatch > MAX_MISMATCH:
         raise CalibrationError(
             f"gradient delays: expected spokes that agree where they cross, got a mismatch of "
             f"{mismatch:.2g}; leave their trajectory as it is"
         )
-    return _symmetric(best)
+    return _symmetric(best).double()
 
 
 def displaced(trajectory: torch.Tensor, delays: torch.Tensor) -> torch.Tensor:
@@ -83,8 +87,9 @@ def displaced(trajectory: torch.Tensor, delays: torch.Tensor) -> torch.Tensor:
 
 
 def _symmetric(entries: torch.Tensor) -> torch.Tensor:
-    xx, yy, xy = entries
-    return torch.stack([torch.stack([xx, xy]), torch.stack([xy, yy])])
+    """(..., 2, 2) from (..., 3): xx, yy, xy."""
+    xx, yy, xy = entries.unbind(-1)
+    return torch.stack([torch.stack([xx, xy], dim=-1), torch.stack([xy, yy], dim=-1)], dim=-2)
 
 
 class _Spokes:
@@ -112,19 +117,19 @@ class _Spokes:
         self.samples = fft(resize(projections, (FINER * n_kept,)), (-1,))
         self.offset = n_kept // 2 - n_samples // 2
 
-    def mismatch(self, delays: torch.Tensor, pairs: torch.Tensor) -> float:
-        """Of the samples where pairs of spokes would cross."""
+    def mismatch(self, delays: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
+        """(matrix,): of samples where pairs of spokes would cross, for each of `delays` (matrix, 2, 2)."""
         i, j = pairs.unbind(1)
         n_i, n_j = self.directions[i], self.directions[j]
-        apart = (n_j - n_i) @ delays.T
+        apart = (n_j - n_i) @ delays.to(n_i.dtype)
         sine = _cross(n_i, n_j)
         y_i = self._at(i, _cross(apart, n_j) / sine)
         y_j = self._at(j, _cross(apart, n_i) / sine)
-        power = y_i.abs().square().sum() + y_j.abs().square().sum()
-        return float((y_i - y_j).abs().square().sum() / power)
+        difference, power = (y_i - y_j).abs().square(), y_i.abs().square() + y_j.abs().square()
+        return difference.sum((0, 2)) / power.sum((0, 2)).clamp_min(torch.finfo(power.dtype).tiny)
 
     def _at(self, spoke: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """(coil, pair): the samples of spokes at positions t."""
+        """(coil, matrix, pair): the samples of spokes at positions t (matrix, pair)."""
         position = (self.centre[spoke] + t / self.spacing[spoke] + self.offset) * FINER
         position = position.clamp(0, self.samples.shape[-1] - 2)
         below = position.floor()

@@ -73,16 +73,21 @@ class NonCartesianSense(LinearOperator):
 
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
         """Sᴴ Fᴴ √W y."""
-        coil_images = self.nufft_op.H(y * self.weights.sqrt())
-        if coil_images.shape[-4] != self.coil_maps.shape[1]:
-            raise InputError(
-                f"SENSE: expected samples of {self.coil_maps.shape[1]} coils as the maps have, got "
-                f"{coil_images.shape[-4]}; use maps of this scan's coils"
-            )
+        coil_images = self.nufft_op.H(self.weighted(y))
         image = coil_images.new_zeros(*y.shape[:-3], *self.coil_maps[:, 0].shape)
         add_conjugate_combination(image, self.coil_maps, coil_images.conj_physical())
         result = image.conj_physical()
         return result if self.has_sets else result.squeeze(-4)
+
+    def weighted(self, y: torch.Tensor) -> torch.Tensor:
+        """√W y: what the operator is to explain where y are the samples as acquired."""
+        wanted = (self.coil_maps.shape[1], *self.weights.shape)
+        if y.shape[-3:] != wanted:
+            raise InputError(
+                f"SENSE: expected samples (coil, readout, sample) of {wanted} as coil maps and trajectory "
+                f"have, got {tuple(y.shape)}; use those of this scan"
+            )
+        return y * self.weights.sqrt()
 
     @cached_property
     def normal(self) -> LinearOperator:
