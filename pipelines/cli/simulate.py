@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Scans of objects that are known, as ISMRMRD, and the truth.")
 
 Out = Annotated[Path, typer.Argument(metavar="OUT.h5", help="ISMRMRD HDF5 file to write.")]
+Anatomy = Annotated[
+    Path | None,
+    typer.Option("--anatomy", help="Numpy archive of labelled short axes, or a cine; else it is drawn."),
+]
+Spokes = Annotated[int, typer.Option("--spokes", min=1, max=65535, help="Imaging spokes.")]
 Coils = Annotated[int, typer.Option("--coils", min=1, max=64, help="Receiver channels.")]
 Snr = Annotated[float, typer.Option("--snr", help="Signal over the noise of a fully sampled image.")]
 Matrix = Annotated[int, typer.Option("--matrix", min=16, max=512, help="Of the images.")]
@@ -24,11 +29,8 @@ NoiseSeed = Annotated[int, typer.Option("--seed", help="Of the noise.")]
 def multitasking(
     out: Out,
     seed: Seed = 0,
-    anatomy: Annotated[
-        Path | None,
-        typer.Option(help="Numpy archive of labelled short-axis images, or a cine; else drawn by formulas."),
-    ] = None,
-    spokes: Annotated[int, typer.Option(min=1, max=65535, help="Imaging spokes.")] = 9976,
+    anatomy: Anatomy = None,
+    spokes: Spokes = 9976,
     matrix: Matrix = 160,
     coils: Coils = 10,
     snr: Snr = 20.0,
@@ -41,18 +43,11 @@ def multitasking(
 
     The truth, of which any frame can be computed, goes to OUT.truth.npz.
     """
-    import os
-
-    import torch
-
-    from pipelines.anatomy_file import read_anatomy
     from pipelines.mrd_hdf5_writer import write_scan
     from pipelines.multitasking_scan import multitasking_scan
+    from pipelines.multitasking_subject import side_by_side, simulated_subject
     from pipelines.simulated_truth import write_truth
-    from recon_core.dynamic.chest_phantom import chest_phantom
-    from recon_core.dynamic.moving_chest import FINER
-    from recon_core.dynamic.multitasking import MultitaskingScan, Protocol, random_subject
-    from recon_core.training.draws import Draws
+    from recon_core.dynamic.multitasking import Protocol
 
     protocol = Protocol(
         matrix=matrix,
@@ -62,25 +57,44 @@ def multitasking(
         has_heartbeat=not no_heartbeat,
         has_arrhythmia=arrhythmia,
     )
-    n = FINER * matrix
-    subject = (
-        chest_phantom(n, Draws(seed, "chest"), field_strength_t=field_strength)
-        if anatomy is None
-        else read_anatomy(anatomy, n, seed, field_strength)
-    )
-    simulation = MultitaskingScan(random_subject(protocol, seed, subject), protocol, seed)
-    n_threads = os.cpu_count() or 1
-    scan = multitasking_scan(simulation, field_strength_t=field_strength, with_ecg=ecg, n_threads=n_threads)
-    torch_threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # readouts are made side by side instead
-    try:
+    simulation = simulated_subject(protocol, seed, anatomy, field_strength)
+    with side_by_side() as n_threads:
+        scan = multitasking_scan(
+            simulation, field_strength_t=field_strength, with_ecg=ecg, n_threads=n_threads
+        )
         write_scan(scan, out)
-    finally:
-        torch.set_num_threads(torch_threads)
     truth = out.with_suffix(".truth.npz")
     write_truth(simulation, truth)
     print(out)
     print(truth)
+
+
+@app.command("feature-maps")
+def feature_maps(
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the archives go; made when missing.")],
+    subjects: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
+    rank: Annotated[int, typer.Option(min=1, help="Coefficients of the temporal basis.")] = 32,
+    seed: Annotated[int, typer.Option(help="Of the first subject; each has the next.")] = 0,
+    anatomy: Anatomy = None,
+    spokes: Spokes = 9976,
+    matrix: Matrix = 160,
+    coils: Coils = 10,
+    snr: Snr = 20.0,
+) -> None:
+    """Backprojected and true feature maps of multitasking scans, for networks to learn from.
+
+    Each subject becomes FOLDER/subject_SEED.npz: `backprojection` and `truth`, (1, rank, y, x). Those that
+    are there already are left alone.
+    """
+    from pipelines.multitasking_subject import simulated_subject, write_feature_maps
+    from recon_core.dynamic.multitasking import Protocol
+
+    protocol = Protocol(matrix=matrix, n_coils=coils, n_spokes=spokes, snr=snr)
+    for number in range(seed, seed + subjects):
+        path = out / f"subject_{number}.npz"
+        if not path.exists():
+            write_feature_maps(simulated_subject(protocol, number, anatomy), rank, path)
+        print(path)
 
 
 @app.command()

@@ -61,3 +61,15 @@ def test_a_still_head_comes_with_its_truth(kind: str, tmp_path: Path) -> None:
     with np.load(tmp_path / "head.truth.npz") as truth:
         assert truth["ground_truth"].shape[-2:] == truth["coil_maps"].shape[-2:] == (32, 32)
         assert truth["covariance"].shape == (3, 3)
+
+
+def test_feature_maps_are_what_training_reads_and_are_not_made_twice(tmp_path: Path) -> None:
+    arguments = ("feature-maps", tmp_path, "--subjects", 2, "--rank", 3, "--seed", 5, *SMALL)
+    paths = [tmp_path / f"subject_{seed}.npz" for seed in (5, 6)]
+    paths[1].write_text("made before")
+    assert simulated(*arguments).split() == [str(path) for path in paths]
+    with np.load(paths[0]) as arrays:
+        assert arrays["backprojection"].shape == arrays["truth"].shape == (1, 3, 24, 24)
+        assert arrays["truth"].dtype == np.complex64
+    assert paths[1].read_text() == "made before"
+    assert len(list(tmp_path.iterdir())) == 2
