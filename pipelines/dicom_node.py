@@ -31,8 +31,7 @@ class Node(msgspec.Struct, frozen=True):
         """From ``TITLE@HOST:PORT``. Raises InputError."""
         title, _, address = text.rpartition("@")
         host, _, port = address.rpartition(":")
-        is_title = title.isascii() and title.isprintable() and 0 < len(title.strip()) <= _MAX_TITLE
-        if not (is_title and "\\" not in title and host and port.isdecimal() and 0 < int(port) < 1 << 16):
+        if not (_is_title(title) and host and port.isdecimal() and 0 < int(port) < 1 << 16):
             raise InputError(
                 f"DICOM node '{text}': expected TITLE@HOST:PORT with a title of at most {_MAX_TITLE} "
                 "characters, such as ORTHANC@127.0.0.1:4242; correct it"
@@ -41,6 +40,10 @@ class Node(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.title}@{self.host}:{self.port}"
+
+
+def _is_title(text: str) -> bool:
+    return text.isascii() and text.isprintable() and "\\" not in text and 0 < len(text.strip()) <= _MAX_TITLE
 
 
 def dicom_files(paths: Sequence[Path]) -> list[Path]:
@@ -60,11 +63,15 @@ def store(
     """Send the files to the node in one association; how many it keeps. It may already have had them.
 
     One that is refused does not keep the others from being sent. Raises InputError for a file that is not
-    DICOM, and SessionError where the node cannot be reached, refuses us or a file, or falls silent for
-    `timeout_s`, saying how many it has.
+    DICOM and a title that is none, SessionError where the node cannot be reached, refuses us or a file, or
+    falls silent for `timeout_s`, saying how many it has.
     """
     if find_spec("pynetdicom") is None:
         raise InputError("DICOM: expected pynetdicom, got none; run `pip install reconstream[dicom]`")
+    if not _is_title(calling_title):
+        raise InputError(
+            f"--calling-title '{calling_title}': expected 1 to {_MAX_TITLE} ASCII characters; correct it"
+        )
     n_stored, refusals = 0, []
     with _association(_contexts(files), node, calling_title, timeout_s) as association:
         for path in files:

@@ -78,7 +78,7 @@ class DicomArchive:
             try:
                 store(files, node)
                 _LOGGER.info("%d DICOM files stored at %s", len(files), node)
-            except (ReconstreamError, OSError) as error:
+            except (ReconstreamError, OSError, ValueError, RuntimeError) as error:
                 self._report(files, str(error))
             finally:
                 self._waiting.task_done()
@@ -105,8 +105,11 @@ class ArchivedScan:
                 path = self._archive.folder / ds.SeriesInstanceUID / f"{ds.SOPInstanceUID}.dcm"
                 path.parent.mkdir(mode=0o700, exist_ok=True)
                 partial = path.with_name(f".{path.name}.partial")
-                ds.save_as(partial, enforce_file_format=True)
-                partial.replace(path)
+                try:
+                    ds.save_as(partial, enforce_file_format=True)
+                    partial.replace(path)
+                finally:
+                    partial.unlink(missing_ok=True)
                 self._files.append(path)
 
     def close(self) -> None:

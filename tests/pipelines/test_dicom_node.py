@@ -190,6 +190,11 @@ def test_an_address_that_is_none_is_refused(text: str) -> None:
         Node.parse(text)
 
 
+def test_a_title_that_is_none_is_refused(files: list[Path]) -> None:
+    with pytest.raises(InputError, match="--calling-title"):
+        store(files, Node("PACS", "127.0.0.1", 104), calling_title="A" * 17)
+
+
 def test_addresses() -> None:
     assert Node.parse("PACS@archive.example:104") == Node("PACS", "archive.example", 104)
     assert Node.parse("PACS@[::1]:104") == Node("PACS", "::1", 104)
