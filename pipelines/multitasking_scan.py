@@ -4,6 +4,7 @@ Of each readout `idx` says: `kspace_encode_step_1` is its number among the spoke
 `contrast` its inversion time; `repetition` its recovery. Navigators carry IS_NAVIGATION_DATA.
 """
 
+from collections import deque
 from collections.abc import Iterator
 
 import ismrmrd
@@ -40,13 +41,16 @@ def multitasking_scan(
 
     def items() -> Iterator[Item]:
         yield noise_readout(simulation.noise)
-        if with_ecg:
-            yield from _ecg(simulation)
+        waveforms = deque(_ecg(simulation) if with_ecg else ())
         done, trajectory = 0, simulation.trajectory
         for block in simulation.kspace(n_threads):
             which = slice(done, done + len(block))
-            yield _readouts(simulation, block, trajectory[which], which)
+            readouts = _readouts(simulation, block, trajectory[which], which)
+            while waveforms and waveforms[0].time_stamp <= readouts.headers["acquisition_time_stamp"][0]:
+                yield waveforms.popleft()
+            yield readouts
             done += len(block)
+        yield from waveforms
 
     return Scan(_header_xml(simulation, field_strength_t), items)
 
