@@ -5,8 +5,9 @@
 DATA is the folder of the raw scans, none of which the network was trained on. Wavelet SENSE and L1-SPIRiT
 have the regularisation that is best on average on the other scans, at the same rate and kind of pattern; they
 are tuned on the first seed. "fallback" is wavelet SENSE as the recipes have it. Every method gets the same
-samples, at most eight virtual coils, and ESPIRiT maps of the sampled centre, and is compared with all samples
-combined by those maps. OUT gets pictures, and classical images that a second run takes from there.
+samples, at most eight virtual coils, and two sets of ESPIRiT maps of the sampled centre, and is compared with
+all samples combined by those maps. OUT gets pictures, and classical images that a second run takes from
+there.
 """
 
 import argparse
@@ -139,7 +140,8 @@ class Bench:
         undersampled = Undersampled(
             kspace=case.kspace[:, 0][None],
             sampled=case.sampled[None],
-            coil_maps=case.coil_maps[:, 0][None],
+            coil_maps=case.coil_maps[:1, :, 0],
+            second_maps=case.coil_maps[1:, :, 0],
             noise_std=estimated_noise_std(case.kspace[:, 0], case.sampled)[None],
         )
         measured = Measured.of(undersampled.normalised()[0])

@@ -9,11 +9,12 @@ from benchmarks.raw_cases import Case
 from gadgets.grappa import Grappa
 from gadgets.sense import Sense
 from gadgets.spirit import ACCELERATIONS, ITERATIONS, N_FIRST, Spirit
-from recon_core.coils.combine import sense_combine
+from recon_core.coils.combine import combined_sets
 from recon_core.coils.spirit_kernel import spirit_kernel
 from recon_core.fourier import ifft, resize
 from recon_core.grappa import apply_grappa, grappa_weights
 from recon_core.masks import true_acceleration
+from recon_core.noise_level import estimated_noise_std
 from recon_core.sense import cg_sense, wavelet_sense
 from recon_core.spirit import cg_spirit, l1_spirit
 
@@ -29,33 +30,38 @@ WEIGHTS = {
 def tuned(method: str, case: Case, weight: float) -> torch.Tensor:
     """`(1, y, x)` image of one of the methods of `WEIGHTS`."""
     if method == "wavelet SENSE":
-        return wavelet_sense(
-            case.kspace,
-            case.coil_maps,
-            case.sampled,
-            n_iterations=N_WAVELET_ITERATIONS,
-            regularisation=weight,
+        return combined_sets(
+            wavelet_sense(
+                case.kspace,
+                case.coil_maps,
+                case.sampled,
+                n_iterations=N_WAVELET_ITERATIONS,
+                regularisation=weight,
+            )
         )
     kernel, first = _cg_spirit(case)
     acceleration = true_acceleration(case.sampled)
     n_iterations = round(float(np.interp(acceleration, ACCELERATIONS, ITERATIONS)))
     filled = l1_spirit(first, case.sampled[None], kernel, n_iterations=n_iterations, regularisation=weight)
-    return sense_combine(ifft(filled[0][:, None]), case.coil_maps)
+    return case.combined(ifft(filled[0][:, None]))
 
 
 def fallback(case: Case) -> torch.Tensor:
     """Wavelet SENSE as the recipes have it."""
-    return wavelet_sense(case.kspace, case.coil_maps, case.sampled)
+    noise_std = estimated_noise_std(case.kspace[:, 0], case.sampled)
+    return combined_sets(wavelet_sense(case.kspace, case.coil_maps, case.sampled, noise_std=noise_std))
 
 
 def sense(case: Case) -> torch.Tensor:
     """CG-SENSE as the recipes have it."""
-    return cg_sense(
-        case.kspace,
-        case.coil_maps,
-        case.sampled,
-        n_iterations=Sense().n_iterations,
-        tolerance=Sense().tolerance,
+    return combined_sets(
+        cg_sense(
+            case.kspace,
+            case.coil_maps,
+            case.sampled,
+            n_iterations=Sense().n_iterations,
+            tolerance=Sense().tolerance,
+        )
     )
 
 
@@ -69,7 +75,7 @@ def grappa(case: Case, rate: int) -> torch.Tensor | None:
         centre, (1, rate), kernel=(1, fitting[0], 5), regularisation=Grappa().regularisation
     )
     filled = apply_grappa(weights, case.kspace, case.sampled.any(-1)[None])
-    return sense_combine(ifft(filled), case.coil_maps)
+    return case.combined(ifft(filled))
 
 
 @lru_cache(maxsize=1)

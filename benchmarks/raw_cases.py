@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from recon_core.calibration import calibration_block
-from recon_core.coils.combine import rss, sense_combine
+from recon_core.coils.combine import combined_sets, rss, sense_combine
 from recon_core.coils.compression import apply_coil_matrix, geometric_compression, svd_compression
 from recon_core.coils.espirit import espirit
 from recon_core.fourier import ifft, resize
@@ -29,11 +29,15 @@ class Case:
     calibration: torch.Tensor
     """`(coil, 1, ky, kx)`: the sampled centre."""
     coil_maps: torch.Tensor
-    """`(coil, 1, y, x)`, ESPIRiT of the centre."""
+    """`(set, coil, 1, y, x)`, two sets of ESPIRiT maps of the centre, as the server has them."""
     reference: torch.Tensor
     """`(1, y, x)`: magnitude of all samples, combined by the same maps; what the network is trained for."""
     rss: torch.Tensor
     """`(1, y, x)`: root of the sum of squares of all samples and of all coils that were measured."""
+
+    def combined(self, coil_images: torch.Tensor) -> torch.Tensor:
+        """`(1, y, x)` complex, of `(coil, 1, y, x)`."""
+        return combined_by(coil_images, self.coil_maps)
 
     def scores(self, image: torch.Tensor) -> torch.Tensor:
         """PSNR in dB and SSIM against the reference, then both against the root of the sum of squares.
@@ -77,12 +81,17 @@ def undersampled_case(full: torch.Tensor, sampled: torch.Tensor) -> Case:
         measured = full * sampled
         calibration = measured[centre]
     small = resize(calibration, [min(n, MOST_CALIBRATION) for n in calibration.shape[1:]])
-    coil_maps = espirit(small, (1, sampled.shape[0], sampled.shape[1])).maps[0]
+    coil_maps = espirit(small, (1, sampled.shape[0], sampled.shape[1]), n_maps=2).maps
     return Case(
         kspace=measured,
         sampled=sampled,
         calibration=calibration,
         coil_maps=coil_maps,
-        reference=sense_combine(ifft(full), coil_maps).abs(),
+        reference=combined_by(ifft(full), coil_maps).abs(),
         rss=all_coils,
     )
+
+
+def combined_by(coil_images: torch.Tensor, coil_maps: torch.Tensor) -> torch.Tensor:
+    """`(1, y, x)` of `(coil, 1, y, x)` images and `(set, coil, 1, y, x)` maps."""
+    return combined_sets(sense_combine(coil_images, coil_maps))
