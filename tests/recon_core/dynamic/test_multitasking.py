@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.functional import max_pool2d
 
-from recon_core.dynamic.bloch import InversionRecovery
+from recon_core.dynamic.bloch import InversionRecovery, recovery_signal
 from recon_core.dynamic.chest_phantom import chest_phantom
 from recon_core.dynamic.motion import contraction
 from recon_core.dynamic.moving_chest import FINER, on_image_grid
 from recon_core.dynamic.multitasking import MultitaskingScan, Protocol, random_subject
+from recon_core.dynamic.tissues import Tissue
 from recon_core.errors import InputError
 from recon_core.fourier import fft
 from recon_core.metrics import nrmse
@@ -63,6 +65,21 @@ def test_maps_lie_where_the_frames_show_the_tissue() -> None:
         magnitude = chest.frames(*states, torch.tensor([23, 23])).abs()
         bright = magnitude > 0.3 * magnitude.max()
         assert (is_body[bright]).float().mean() > 0.95
+
+
+def test_matching_frames_to_blochs_equations_gives_the_t1_map_of_still_tissue() -> None:
+    protocol = Protocol(matrix=64, sequence=InversionRecovery(n_pulses=40, tr_ms=60.0))
+    chest = random_subject(protocol, 1)
+    state = torch.full((20,), 0.36), torch.full((20,), 0.2)
+    frames = chest.frames(*state, torch.arange(1, 40, 2)).flatten(1)
+    t1_ms = torch.linspace(5.5, 7.8, 300).exp()
+    dictionary = recovery_signal(t1_ms, protocol.sequence)[:, 1::2]
+    dictionary = dictionary / dictionary.norm(dim=1, keepdim=True)
+    matched_ms = t1_ms[(dictionary.to(frames) @ frames).abs().argmax(0)].view(64, 64)
+    tissue, true_ms = (maps(*(s[:1] for s in state))[0] for maps in (chest.tissue_maps, chest.t1_maps_ms))
+    for label in (Tissue.LIVER, Tissue.FAT, Tissue.MUSCLE):
+        inside = max_pool2d((tissue != label).float()[None], 3, stride=1, padding=1)[0] == 0
+        assert abs(float((matched_ms[inside] / true_ms[inside]).median()) - 1) < 0.02, label
 
 
 def test_feature_maps_are_the_least_squares_fit_of_the_frames() -> None:
