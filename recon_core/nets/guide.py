@@ -1,5 +1,7 @@
 """The image of another contrast that guides a network: on the target's grid, and what it explains of it."""
 
+from typing import NamedTuple
+
 import torch
 from torch.nn.functional import avg_pool2d
 
@@ -30,12 +32,18 @@ def present(guide: torch.Tensor) -> torch.Tensor:
     return (guide.amax((-2, -1)) > 0).to(guide.dtype)[:, None, None, None]
 
 
-def smooth_phase(image: torch.Tensor) -> torch.Tensor:
-    """exp(iφ) of the mean over a neighbourhood, `(slice, y, x)`."""
-    return torch.sgn(to_image(_mean(to_channels(image))))
+class Explained(NamedTuple):
+    """What a guide explains of an image."""
+
+    image: torch.Tensor
+    """`(slice, y, x)` complex: mean(a) g + mean(b), over the neighbourhoods that a pixel lies in."""
+    share: torch.Tensor
+    """`(slice, 1, y, x)`: of the variance of x, from 0 to 1."""
+    phase: torch.Tensor
+    """`(slice, y, x)`: exp(iφ) of the mean of x."""
 
 
-def explained(image: torch.Tensor, guide: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def explained(image: torch.Tensor, guide: torch.Tensor) -> Explained:
     """What a guide explains of an image, whatever its contrast: the guided filter.
 
     In each neighbourhood x ≈ a g + b is fitted by least squares; a is zero where nothing of x goes with g, as
@@ -44,10 +52,6 @@ def explained(image: torch.Tensor, guide: torch.Tensor) -> tuple[torch.Tensor, t
     Args:
         image: x, `(slice, y, x)` complex.
         guide: g, `(slice, y, x)` real.
-
-    Returns:
-        `(slice, y, x)` complex: mean(a) g + mean(b), over the neighbourhoods that a pixel lies in.
-        `(slice, 1, y, x)`: the share of the variance of x that is explained, from 0 to 1.
     """
     x, g = to_channels(image), guide[:, None]
     power = x.square().sum(1, keepdim=True)
@@ -59,7 +63,7 @@ def explained(image: torch.Tensor, guide: torch.Tensor) -> tuple[torch.Tensor, t
     a = covariance / variance_g
     mean_a, mean_b = _mean(torch.cat([a, mean_x - a * mean_g], dim=1)).split(2, dim=1)
     share = covariance.square().sum(1, keepdim=True) / (variance_g * variance_x)
-    return to_image(mean_a * g + mean_b), share
+    return Explained(to_image(mean_a * g + mean_b), share, torch.sgn(to_image(mean_x)))
 
 
 def _mean(channels: torch.Tensor) -> torch.Tensor:

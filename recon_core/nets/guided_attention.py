@@ -12,7 +12,8 @@ Order = Literal["CS", "SC", "SC-CS"]
 
 REDUCTION, FEWEST = 16, 4
 """Of the features inside channel attention: a share, but so many at least, for ReLUs may end at zero."""
-GATE_FEATURES = 8
+GATE_FEATURES = 16
+"""As many as a vector of the CPU holds: fewer take as long."""
 
 
 class ChannelAttention(torch.nn.Module):

@@ -6,7 +6,7 @@ import torch
 
 from recon_core.nets.architecture import Count
 from recon_core.nets.features import to_channels
-from recon_core.nets.guide import explained, present, smooth_phase
+from recon_core.nets.guide import explained, present
 from recon_core.nets.guided_attention import GatedGuidance
 from recon_core.nets.multiscale import FOLD, Fusion, Residual, folded_channels
 from recon_core.nets.unrolled import Unrolled, UnrolledNetwork
@@ -51,10 +51,8 @@ class Guidance(torch.nn.Module):
             image: `(slice, y, x)` complex, as good as it is by now.
             guide: `(slice, y, x)` real, zero for slices without one.
         """
-        in_image, share = explained(image, guide)
-        shown = torch.cat(
-            [to_channels(guide * smooth_phase(image)), to_channels(in_image - image), share], dim=1
-        )
+        in_image, share, phase = explained(image, guide)
+        shown = torch.cat([to_channels(guide * phase), to_channels(in_image - image), share], dim=1)
         fusions: tuple[Fusion, Fusion, Fusion] = self.streams[number](shown, present(guide))
         return fusions
 
