@@ -11,6 +11,8 @@ N_LEVELS = 25
 """Contractions for which the heart's displacement is tabulated; it is linear in between."""
 TABLE_SPACING = 2
 """The tabulated displacements lie about so many pixels apart."""
+MARGIN = 2
+"""Bicubic interpolation reaches so many pixels beyond the body."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,20 +42,23 @@ class Deformation:
 
     def __init__(self, anatomy: Anatomy, strength: Strength) -> None:
         n = len(anatomy.tissue)
+        body = torch.nonzero((anatomy.tissue > 0).any(1))[:, 0]
+        self.top, self.bottom = max(int(body[0]) - MARGIN, 0), min(int(body[-1]) + MARGIN + 1, n)
+        """The rows in which there is something to see."""
         self.mm = anatomy.fov_mm / n * (n - 1) / 2
         """What a step of one is."""
-        self.places = _places(n)
-        weight = organ_weight(anatomy.tissue > 0, anatomy.fov_mm)
+        self.places = _places(n)[self.top : self.bottom]
+        weight = organ_weight(anatomy.tissue > 0, anatomy.fov_mm)[self.top : self.bottom]
         self.breath = weight[..., None] * torch.tensor(strength.breath_mm).flip(0) / self.mm
         # A coarse grid with the same corners, so that a place is the same place in both.
-        self.middle = self.places[n // 2, n // 2]
+        self.middle = _places(n)[n // 2, n // 2]
         places_mm = (_places(n // TABLE_SPACING) - self.middle).flip(-1) * self.mm
         levels = torch.linspace(0, 1, N_LEVELS).tolist()
         table_mm = [_contracted(anatomy.heart, strength, places_mm, level) for level in levels]
         self.table = torch.stack(table_mm).flip(-1).permute(0, 3, 1, 2).contiguous() / self.mm
 
     def origins(self, contraction: torch.Tensor, respiration: torch.Tensor) -> torch.Tensor:
-        """`(state, y, x, 2)`: where each pixel's tissue is at rest.
+        """`(state, row, x, 2)`: where each pixel's tissue is at rest, from row `top` to `bottom`.
 
         contraction: `(state,)` from 0 to 1; respiration: `(state,)`, see `motion.Motion`.
         """
@@ -65,9 +70,15 @@ class Deformation:
         return places + _sampled(table, places).permute(0, 2, 3, 1)
 
     def moved(self, maps: torch.Tensor, origins: torch.Tensor, mode: str = "bicubic") -> torch.Tensor:
-        """`(state, y, x)`: real maps of the chest at rest, one or one a state, as they have moved."""
-        maps = maps.expand(len(origins), *maps.shape[-2:])
-        return _sampled(maps[:, None], origins, mode)[:, 0]
+        """`(state, y, x)`: real maps of the chest at rest, one or one a state, as they have moved.
+
+        Zero outside the rows.
+        """
+        n = maps.shape[-1]
+        moved = torch.zeros(len(origins), n, n)
+        maps = maps.expand(len(origins), n, n)[:, None]
+        moved[:, self.top : self.bottom] = _sampled(maps, origins, mode)[:, 0]
+        return moved
 
 
 def organ_weight(body: torch.Tensor, fov_mm: float) -> torch.Tensor:

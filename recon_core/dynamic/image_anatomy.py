@@ -172,7 +172,7 @@ def _texture(image: torch.Tensor, tissue: torch.Tensor) -> torch.Tensor:
 def _require_finite(image: torch.Tensor) -> None:
     if image.numel() == 0 or not bool(torch.isfinite(image).all()):
         raise InputError(
-            f"image_anatomy: expected pixels with finite values, got {tuple(image.shape)} and not all finite; "
+            f"image_anatomy: expected pixels with finite values, got {tuple(image.shape)}, not all finite; "
             "mend the image"
         )
 

@@ -75,8 +75,8 @@ class MovingChest:
         return int(self.periodic_signals[:, blood.median()].abs().argmin())
 
     def t1_maps_ms(self, cardiac_phase: torch.Tensor, respiration: torch.Tensor) -> torch.Tensor:
-        """`(state, y, x)`: T1 at the centre of each pixel of the images."""
-        return self._at_pixels(self.anatomy.t1_ms, cardiac_phase, respiration)
+        """`(state, y, x)`: T1 at the centre of each pixel of the images, 0 in air."""
+        return self._at_pixels(self.anatomy.t1_ms * (self.anatomy.tissue > 0), cardiac_phase, respiration)
 
     def tissue_maps(self, cardiac_phase: torch.Tensor, respiration: torch.Tensor) -> torch.Tensor:
         """`(state, y, x)` uint8: the tissue at the centre of each pixel of the images."""

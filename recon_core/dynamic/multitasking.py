@@ -18,7 +18,7 @@ from torch.nn.functional import max_pool2d
 from recon_core.dynamic.anatomy import Anatomy
 from recon_core.dynamic.bloch import InversionRecovery
 from recon_core.dynamic.chest_phantom import chest_phantom
-from recon_core.dynamic.deformation import Strength
+from recon_core.dynamic.deformation import MARGIN, Strength
 from recon_core.dynamic.motion import Motion, random_motion
 from recon_core.dynamic.moving_chest import FINER, MovingChest, on_image_grid
 from recon_core.dynamic.spokes import SpokeSampler
@@ -142,9 +142,8 @@ class MultitaskingScan:
 
         def projected(readouts: torch.Tensor) -> torch.Tensor:
             seen = self._seen(readouts, signals).flatten(1)
-            return torch.view_as_complex(
-                torch.stack([part.mT @ seen for part in _parts(weights[readouts // 2])], dim=-1)
-            )
+            own = weights[readouts // 2]
+            return torch.complex(own.real.mT @ seen, own.imag.mT @ seen)
 
         spokes = torch.nonzero(~self.is_navigator)[:, 0]
         fine = sum(_in_blocks(projected, spokes, n_threads), start=torch.zeros(()))
@@ -165,8 +164,7 @@ class MultitaskingScan:
         n = len(self.chest.phase)
         maps = loop_coil_maps(self.protocol.n_coils, (n, n)) * self.chest.phase
         body = (self.chest.anatomy.density > 0).float()[None]
-        # Bicubic interpolation reaches two pixels beyond the body.
-        body = max_pool2d(body, 5, stride=1, padding=2)[0] > 0
+        body = max_pool2d(body, 2 * MARGIN + 1, stride=1, padding=MARGIN)[0] > 0
         return SpokeSampler(maps, body, self.radius, 1 / (FINER**2 * self.protocol.matrix))
 
     def _signal(self) -> float:
@@ -181,10 +179,6 @@ def _in_blocks(
 ) -> Iterator[torch.Tensor]:
     with ThreadPoolExecutor(n_threads) as pool:
         yield from pool.map(function, torch.split(readouts, READOUTS_PER_BLOCK))
-
-
-def _parts(numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    return numbers.real, numbers.imag
 
 
 def random_subject(protocol: Protocol, seed: int = 0, anatomy: Anatomy | None = None) -> MovingChest:
