@@ -5,7 +5,6 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from gadgets.accumulate import Counter
 from gadgets.encoding import Encoding
@@ -124,11 +123,13 @@ def _per_field_of_view(readouts: Readouts, encoding: Encoding) -> Readouts:
 
 def _with_kz(readouts: Readouts, encoding: Encoding) -> Readouts:
     """Stacks whose trajectory is that within the plane: kz from kspace_encode_step_2."""
-    n_z = encoding.encoded_matrix[2]
-    if n_z == 1 or readouts.trajectory.shape[2] == 3:
-        return readouts
-    limit = encoding.limits.get("kspace_encode_step_2")
-    steps = readouts.headers["idx"]["kspace_encode_step_2"].astype(np.float32)
-    kz: npt.NDArray[np.float32] = steps - np.float32(limit.center if limit else n_z // 2)
-    column = np.broadcast_to(kz[:, None, None], (*readouts.trajectory.shape[:2], 1))
-    return replace(readouts, trajectory=np.concatenate([readouts.trajectory, column], axis=2))
+    trajectory, n_z = readouts.trajectory, encoding.encoded_matrix[2]
+    if n_z > 1 and trajectory.shape[2] == 2:
+        limit = encoding.limits.get("kspace_encode_step_2")
+        steps = readouts.headers["idx"]["kspace_encode_step_2"].astype(np.float32)
+        kz = steps - np.float32(limit.center if limit else n_z // 2)
+        column = np.broadcast_to(kz[:, None, None], (*trajectory.shape[:2], 1))
+        trajectory = np.concatenate([trajectory, column], axis=2)
+    headers = readouts.headers.copy()
+    headers["trajectory_dimensions"] = trajectory.shape[2]
+    return replace(readouts, headers=headers, trajectory=trajectory)

@@ -46,6 +46,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True,
     """Whether images must come out; not of a scan that only prepares later ones, such as a noise scan."""
     notes: tuple[str, ...] = ()
     """What was lost when the recipe was translated from another system's configuration."""
+    instead: dict[str, str] = {}
+    """Shipped recipes that take its place, by the trajectory that a scan's header states."""
 
     @cached_property
     def hash(self) -> str:
@@ -58,6 +60,15 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True,
         gadgets = tuple(_built(self.name, number, step) for number, step in enumerate(self.steps, 1))
         _check_types(self.name, gadgets, self.start, self.makes_images)
         return gadgets
+
+    def for_scan(self, header: Any) -> "Recipe":
+        """The recipe for a scan with this MRD header: itself, or the one to be taken instead."""
+        encoding = header.encoding[0] if header.encoding else None
+        trajectory = encoding.trajectory.value if encoding and encoding.trajectory else ""
+        if self.start != "readouts" or trajectory not in self.instead:
+            return self
+        recipe = recipe_by_name(self.instead[trajectory])
+        return msgspec.structs.replace(recipe, notes=(*self.notes, *recipe.notes))
 
     @property
     def models(self) -> tuple[str, ...]:

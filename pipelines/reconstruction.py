@@ -67,9 +67,11 @@ def reconstruct_scan(
     GadgetError when a gadget fails, and InputError when nothing that came makes an image.
     """
     logger = _WarningsOnce(logger)
+    header = header_from_xml(header_xml)
+    recipe = recipe.for_scan(header)
     provenance = provenance_of(recipe)
     context = Context(
-        header=header_from_xml(header_xml),
+        header=header,
         study=study or StudyStore(),
         device=device(),
         engine=engine or (process_engine() if recipe.models else None),
