@@ -124,7 +124,7 @@ def test_guidance_of_a_network_without_and_unknown_guides_are_refused(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "name", ["guided_cascade", "guided_manet", "feature_maps_mdcn", "feature_maps_dense_unet"]
+    "name", ["guided_cascade", "guided_manet", "feature_maps", "feature_maps_mdcn", "feature_maps_dense_unet"]
 )
 def test_shipped_recipes_of_guides_and_feature_maps_are_there(name: str) -> None:
     recipe_from_toml(shipped_training_recipes()[name], name)
