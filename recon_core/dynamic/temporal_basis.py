@@ -111,7 +111,7 @@ def at_times(rows: torch.Tensor, known_at: torch.Tensor, wanted_at: torch.Tensor
             f"temporal basis: expected a time for each of {rows.shape[-1]} columns, got {len(known_at)}; "
             "give those of the navigators"
         )
-    known, wanted = known_at.double(), wanted_at.double()
+    known, wanted = known_at.double().contiguous(), wanted_at.double().contiguous()
     after = torch.searchsorted(known, wanted).clamp(1, max(len(known) - 1, 1)).clamp_max(len(known) - 1)
     before = (after - 1).clamp_min(0)
     span = known[after] - known[before]
