@@ -13,6 +13,12 @@ Reference = Literal["phantom", "full sampling", "rss", "matched", "sense", "wave
 
 CalibrationMode = Literal["embedded", "separate", "unannounced"]
 
+AS_PEERS: dict[str, dict[str, Any]] = {
+    "cartesian_sense": {"CoilMaps.n_maps": 1},
+    "cartesian_wavelet": {"CoilMaps.n_maps": 1, "WaveletSense.regularisation": 0.002},
+}
+"""Parameters by which a recipe does what the other program is told to do."""
+
 FOLDER = Path(__file__).parent / "cases"
 
 
@@ -28,10 +34,17 @@ class Comparison(
     below: float
     """The bound that the test holds: room for rounding and another BART, for nothing else."""
     parameters: dict[str, Any] = {}
+    """Of the recipe; see `settings`."""
     calibration_mode: CalibrationMode = "embedded"
     """Undersampled: what the header says; where unannounced, the sampling alone tells of calibration."""
     zero_filled: float = float("nan")
     """Undersampled: what `nrmse` is without unfolding, as measured."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The recipe's parameters: where a program is the reference, those by which it does the same."""
+        by_program = self.reference in ("sense", "wavelet")
+        return (AS_PEERS.get(self.recipe, {}) if by_program else {}) | self.parameters
 
     @property
     def label(self) -> str:

@@ -57,7 +57,7 @@ def test_every_repetition_becomes_the_phantom(
 ) -> None:
     case = CASES[name]
     path = generated(case.options)
-    images = server.send(open_scan(path), comparison.recipe, comparison.parameters).images
+    images = server.send(open_scan(path), comparison.recipe, comparison.settings).images
     assert [image.repetition for image in images] == list(range(case.repetitions))
     truth = phantom(path)
     for image in images:

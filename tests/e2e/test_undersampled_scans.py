@@ -58,7 +58,7 @@ def test_fewer_lines_give_the_same_image(
     every_line = samples_of(case.scan)
     kept = Undersampling.of(case, every_line.kspace.shape[-2], comparison.calibration_mode)
     scan = kept.scan(open_scan(shared_data / "raw" / case.scan))
-    (image,) = server.send(scan, comparison.recipe, comparison.parameters).images
+    (image,) = server.send(scan, comparison.recipe, comparison.settings).images
     pixels = np.linalg.norm(image.data[:, 0], axis=0)  # over sets of maps
     if comparison.reference == "full sampling":
         error = nrmse(pixels, full_sampling(case.scan))
