@@ -35,6 +35,8 @@ class Guidance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     all slices that have no other contrast."""
     spotted: Weight = 0.3
     """Where up to three spots, as of a lesion, are in the guide alone, and others in the target alone."""
+    partial: Weight = 0.1
+    """Where the guide ends within the view, as one that covers a part of the target does."""
     shift: Weight = 1.0
     """Standard deviation, in pixels, of how far the guide is off along each axis."""
     tilt_rad: Weight = 0.01
@@ -104,6 +106,10 @@ def guided_view(
     guide = resampled(resampled(guide, coarse), matrix)
     noise_std = float(guide.abs().mean()) / draws.log_uniform(*guidance.snr)
     guide = (guide + 2**0.5 * noise_std * draws.complex_normal(*matrix)).abs()
+    if not best and draws.chance(guidance.partial):
+        axis = draws.integer(0, 1)
+        n_missing = draws.integer(1, matrix[axis] // 2)
+        guide.narrow(axis, draws.choice((0, matrix[axis] - n_missing)), n_missing).zero_()
     if not best and draws.chance(guidance.absent):
         guide = torch.zeros_like(guide)
     return view(image), guide

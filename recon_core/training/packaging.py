@@ -98,11 +98,13 @@ def terms_of(data: tuple[TrainingData, ...]) -> Terms:
 
 
 def guide_contrasts(recipe: TrainingRecipe, anatomies: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the sources that guide others; none for a network that takes no guide."""
+    """Those of the sources that guide others, "any" where some are drawn at random; none for a network that
+    takes no guide."""
     if not ARCHITECTURES[recipe.network.architecture].wants_guide:
         return ()
     guiding = {name for s in recipe.sources if s.anatomy in anatomies for name in s.guided_by}
-    return tuple(dict.fromkeys(s.contrast for s in recipe.sources if s.name in guiding))
+    contrasts = [s.contrast for s in recipe.sources if s.name in guiding]
+    return tuple(dict.fromkeys([*contrasts, "any"] if recipe.guidance.synthetic else contrasts))
 
 
 def seen_ranges(

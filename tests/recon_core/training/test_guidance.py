@@ -21,6 +21,7 @@ CLEAN: dict[str, Any] = {
     "wrong": 0.0,
     "synthetic": 0.0,
     "spotted": 0.0,
+    "partial": 0.0,
     "shift": 0.0,
     "tilt_rad": 0.0,
     "resolution": (1.0, 1.0),
@@ -79,6 +80,16 @@ def test_an_absent_guide_is_zero_and_held_out_slices_have_the_best() -> None:
     worst = {"absent": 1.0, "wrong": 1.0, "spotted": 1.0, "synthetic": 1.0}
     image, guide = view(best=True, **worst)
     assert correlation(image.sqrt(), guide) > 0.97
+
+
+def test_a_partial_guide_ends_in_a_straight_edge_beyond_which_it_is_zero() -> None:
+    for seed in range(4):
+        guide, whole = view(seed, partial=1.0, snr=(20.0, 20.0))[1], view(seed, snr=(20.0, 20.0))[1]
+        rows, columns = guide.any(1), guide.any(0)
+        covered = rows[:, None] & columns
+        assert covered.float().mean() >= 0.5
+        assert not covered.all()
+        assert torch.equal(guide[covered], whole[covered])
 
 
 def test_noise_of_a_guide_is_rician() -> None:

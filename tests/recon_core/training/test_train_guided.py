@@ -99,7 +99,7 @@ def test_guidance_is_added_to_a_package_s_network_which_stays_what_it_was(
     recipe = tiny_recipe(stage, recipe_text("guided", "guided_cascade", GUIDED))
     (trained,) = train(recipe, slices(), tiny_run(tmp_path))
     manifest = trained.package.manifest
-    assert manifest.ranges.guides == ("T1", "T2")
+    assert manifest.ranges.guides == ("T1", "T2", "any")
     assert {found.name for found in manifest.training.data} == {"heads", "knees"}
     assert set(trained.judgement["heads"]["psnr"]) == {"model", "fallback", "without guide", "wrong guide"}
     before = load_package(models / "base").network().state_dict()
@@ -111,7 +111,7 @@ def test_guidance_is_added_to_a_package_s_network_which_stays_what_it_was(
 def test_manet_learns_by_the_loss_of_its_four_terms(tmp_path: Path) -> None:
     stage = STAGE + "loss = { hybrid = 1.0 }\n"
     (trained,) = train(tiny_recipe(stage, recipe_text("manet", "manet", MANET)), slices(), tiny_run(tmp_path))
-    assert trained.package.manifest.ranges.guides == ("T1", "T2")
+    assert trained.package.manifest.ranges.guides == ("T1", "T2", "any")
 
 
 def test_guidance_of_a_network_without_and_unknown_guides_are_refused(tmp_path: Path) -> None:
