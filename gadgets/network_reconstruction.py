@@ -10,6 +10,8 @@ from gadgets.calibration import PerSlice, calibration_of
 from gadgets.coil_maps import CoilMaps, calibrated_by, known_maps, with_coil_maps
 from gadgets.fourier_reconstruction import fourier_image, undersampling_note
 from gadgets.gadget import Context, Gadget
+from gadgets.guide_search import GuideSearch
+from gadgets.image_geometry import geometry_of_kspace
 from gadgets.mrd_images import FALLBACK, PROVENANCE
 from gadgets.network_input import sliced_axis, slices_of, spirit_kernels
 from gadgets.reconstructed import METHOD, reconstructed
@@ -35,7 +37,8 @@ class NetworkReconstruction(Gadget, frozen=True):
     """The image of a model package's network, from slices or from volumes with an axis fully sampled.
 
     Several coils need maps: those of `CoilMaps` before it, else the same are made here. Slices of a volume
-    without an object are zero-filled, which there is all there is to do.
+    without an object are zero-filled, which there is all there is to do. A network that takes a guide is
+    given the image of an earlier scan of the study that shows the same anatomy (`GuideSearch`), if any does.
 
     Where the network fails, or the package says that the scan is none it was made for, the image is that of
     `WaveletSense`; where maps cannot be calibrated, or nothing is undersampled, that of
@@ -67,6 +70,7 @@ class NetworkReconstruction(Gadget, frozen=True):
     def __call__(self, items: Iterable[KSpace], context: Context) -> Iterator[ImageSeries]:
         maps = known_maps(CoilMaps(), context)
         kernels: PerSlice[torch.Tensor] = PerSlice()
+        search = GuideSearch(context)
         n_failures = 0
         for kspace in items:
             try:
@@ -75,7 +79,7 @@ class NetworkReconstruction(Gadget, frozen=True):
                     raise InputError(
                         f"model '{self.model}' failed before in this scan and is not asked again"
                     )
-                series = self._network_image(kspace, context, kernels)
+                series = self._network_image(kspace, context, kernels, search)
             except (ReconstreamError, RuntimeError, MemoryError) as error:  # torch raises RuntimeError
                 context.logger.debug("no image of model '%s'", self.model, exc_info=error)
                 n_failures += isinstance(error, EngineError) and not isinstance(error, OutOfRange)
@@ -88,20 +92,33 @@ class NetworkReconstruction(Gadget, frozen=True):
             yield self._fallback_image(kspace, reason, context)
 
     def _network_image(
-        self, kspace: CalibratedKSpace, context: Context, kernels: PerSlice[torch.Tensor]
+        self,
+        kspace: CalibratedKSpace,
+        context: Context,
+        kernels: PerSlice[torch.Tensor],
+        search: GuideSearch,
     ) -> ImageSeries:
         if context.engine is None:
             raise InputError(f"model '{self.model}': expected an engine to run it, got none")
         package = context.engine.package(self.model)
+        architecture = ARCHITECTURES[package.manifest.architecture]
         anatomy, contrast = self._anatomy(context, package.manifest), self.contrast or None
         axis = sliced_axis(kspace)
         slices = slices_of(kspace, axis)
         image = slices.zero_filled()
+        meta: dict[str, str] = {}
+        notes: list[str] = []
+        if architecture.wants_guide:
+            place = geometry_of_kspace(kspace.header, kspace.encoding)
+            found = search.guide_of(image.movedim(0, axis), place)
+            if found.image is not None:
+                slices = replace(slices, guide=found.image.movedim(axis, 0))
+            meta, notes = found.meta, list(found.refused)
         peaks = image.abs().amax((1, 2))
         which = torch.nonzero(~(peaks < _OBJECT * peaks.max())).flatten().tolist()  # all, where there is NaN
         singles = single_slices(slices)
         slices = joined([singles[i] for i in which])
-        width = ARCHITECTURES[package.manifest.architecture].spirit_kernel_width
+        width = architecture.spirit_kernel_width
         if width and slices.coil_maps is not None:
             kernel = kernels.get(
                 kspace,
@@ -129,10 +146,11 @@ class NetworkReconstruction(Gadget, frozen=True):
             for i in range(0, len(singles), _TOGETHER)
         ]
         image[which] = torch.cat([result.image for result in results])
-        notes = [f"out of the range of model '{package.id}': {'; '.join(reasons)}"] if reasons else []
+        if reasons:
+            notes.append(f"out of the range of model '{package.id}': {'; '.join(reasons)}")
         series = reconstructed(kspace, image.movedim(0, axis)[None], f"network {package.id}", *notes)
         # The network's k-space is full: there is nothing left to complete.
-        return replace(series, acquired=None, meta={**series.meta, **_provenance(results)})
+        return replace(series, acquired=None, meta={**series.meta, **_provenance(results), **meta})
 
     def _anatomy(self, context: Context, manifest: Manifest) -> str | None:
         anatomy = self.anatomy or anatomy_of(context.header)

@@ -11,11 +11,21 @@ from recon_core.engine.manifest import Manifest, Ranges, Training, TrainingData
 from recon_core.engine.package import MANIFEST, SIGNATURE, ModelPackage, write_package
 from recon_core.nets.registry import build
 
-NAMES = {"calibrated_cascade": "multicoil_cascade", "d5c5": "universal_d5c5"}
+NAMES = {
+    "calibrated_cascade": "multicoil_cascade",
+    "d5c5": "universal_d5c5",
+    "guided_cascade": "guided_cascade",
+}
 """What the recipes call the package of an architecture."""
 CONFIGS: dict[str, dict[str, Any]] = {
     "calibrated_cascade": {"n_subnetworks": 1, "n_layers": 1, "n_features": 4, "n_projections": 2},
     "d5c5": {"anatomies": ["brain", "knee"], "n_cascades": 1, "n_features": 4},
+    "guided_cascade": {
+        "n_cascades": 1,
+        "widths": [4, 6],
+        "wavelet_iterations": 2,
+        "guide_widths": [4, 4],
+    },
 }
 
 

@@ -108,3 +108,13 @@ def test_real_heads_guide_their_own_undersampled_scan_and_no_other(shared_data: 
     assert match.reason == ""
     assert match.alignment.angle_deg == pytest.approx(-5.0, abs=1.0)
     assert match_guide(another, geometry(another, 220 / 261), preview, place).reason
+
+
+@pytest.mark.cuda
+def test_a_guide_is_matched_on_the_gpu_as_on_the_cpu() -> None:
+    guide, target = tissue(STACK, T1), tissue(TARGET, T2)
+    here = match_guide(guide, moved(3.0, 2.0, -4.0), target, TARGET)
+    there = match_guide(guide.cuda(), moved(3.0, 2.0, -4.0), target.cuda(), TARGET)
+    assert here.guide is not None
+    assert there.guide is not None
+    assert nrmse(there.guide.cpu(), here.guide) < 1e-3
