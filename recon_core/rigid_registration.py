@@ -70,9 +70,9 @@ def register_in_plane(
         q = (∂x + i∂y)² / (|∂|² + ε²),     c(t) = Re Σ q_fixed(r) q̄_moving(r − t) / (‖q_fixed‖ ‖q_moving‖)
 
     The square makes opposite directions one, and c a correlation, which a Fourier transform gives for all
-    shifts t at once (orientation correlation, Fitch et al. 2002, British Machine Vision Conference). Turns are
-    tried in steps on a coarse grid, then between steps on a fine one: nothing depends on a start, no local
-    maximum passes for the best. Motion through the plane is not looked for; it lowers the similarity.
+    shifts t at once (orientation correlation, Fitch et al. 2002, British Machine Vision Conference). Turns
+    are tried in steps on a coarse grid, then between steps on a fine one: nothing depends on a start, no
+    local maximum passes for the best. Motion through the plane is not looked for; it lowers the similarity.
 
     Args:
         moving: `(z, y, x)` real, on `grid`.
