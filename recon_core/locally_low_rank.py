@@ -35,17 +35,23 @@ def locally_low_rank_threshold(
 
 
 def _thresholded(part: torch.Tensor, threshold: float, block: int) -> torch.Tensor:
-    """Of whole blocks along both axes, or of one row or column of smaller ones.
-
-    max(σ − t, 0) V Vᴴ / σ from the eigenvectors of the (L, L) Gram matrices, which are smaller than blocks.
-    """
+    """Of whole blocks along both axes, or of one row or column of smaller ones."""
     n_y, n_x = part.shape[-2:]
     side_y, side_x = min(block, n_y), min(block, n_x)
     blocks = part.reshape(*part.shape[:2], n_y // side_y, side_y, n_x // side_x, side_x)
     matrices = blocks.permute(1, 2, 4, 3, 5, 0)  # (z, block y, block x, y, x, L)
-    rows = matrices.flatten(3, 4)
-    power, vectors = torch.linalg.eigh(rows.mH @ rows)
+    shrunk = singular_value_threshold(matrices.flatten(3, 4), threshold)
+    return shrunk.reshape(matrices.shape).permute(5, 0, 1, 3, 2, 4).reshape(part.shape)
+
+
+def singular_value_threshold(matrices: torch.Tensor, threshold: float) -> torch.Tensor:
+    """The proximal map of the nuclear norm of each of (*batch, row, column): σ to max(σ − threshold, 0).
+
+    By the eigenvectors of the Gram matrices of the columns, of which there had better be few. Cai et al.
+    2010, doi:10.1137/080738970.
+    """
+    power, vectors = torch.linalg.eigh(matrices.mH @ matrices)
     singular = power.clamp_min(torch.finfo(power.dtype).tiny).sqrt()
     kept = (singular - threshold).clamp_min(0) / singular
-    shrunk: torch.Tensor = rows @ ((vectors * kept[..., None, :]) @ vectors.mH)
-    return shrunk.reshape(matrices.shape).permute(5, 0, 1, 3, 2, 4).reshape(part.shape)
+    shrunk: torch.Tensor = matrices @ ((vectors * kept[..., None, :]) @ vectors.mH)
+    return shrunk

@@ -87,17 +87,14 @@ def heartbeats(signal: MotionSignal) -> torch.Tensor:
     The peaks of the signal near those, 0.4 s apart, of its fundamental alone, since a second harmonic brings
     another; of peaks and troughs the ones that come more regularly.
     """
-    from scipy.signal import find_peaks
-
     fundamental_hz = _fundamental(signal.values)
     once_a_beat = _band_pass(signal.values, (fundamental_hz / 1.5, fundamental_hz * 1.5))
     once_a_beat = once_a_beat / once_a_beat.std()
     reach = round(0.15 / fundamental_hz / STEP_S)
 
     def beats(sign: int) -> torch.Tensor:
-        peaks, _ = find_peaks((sign * once_a_beat).numpy(), distance=round(0.4 / STEP_S), prominence=0.5)
-        near = torch.from_numpy(peaks)[:, None] + torch.arange(-reach, reach + 1)
-        near = near.clamp(0, len(once_a_beat) - 1)
+        peaks = _peaks(sign * once_a_beat, round(0.4 / STEP_S), height=0.3)
+        near = (peaks[:, None] + torch.arange(-reach, reach + 1)).clamp(0, len(once_a_beat) - 1)
         best = (sign * signal.values)[near].argmax(1, keepdim=True)
         return signal.times_s[near.gather(1, best)[:, 0]]
 
@@ -112,16 +109,12 @@ def r_waves(ecg: torch.Tensor, interval_s: float) -> torch.Tensor:
 
     Raises InputError where there are no R waves, or fewer than two.
     """
-    from scipy.signal import find_peaks
-
     slope = ecg.double().diff(dim=-1).square().sum(0)
     width = 2 * round(0.05 / interval_s) + 1
     total = torch.nn.functional.pad(slope, (width // 2 + 1, width // 2)).cumsum(0)
     smooth = (total[width:] - total[:-width]) / width
     usual = float(smooth.quantile(0.98)) if len(smooth) else 0.0
-    peaks, _ = find_peaks(
-        smooth.numpy(), distance=max(1, round(0.3 / interval_s)), height=max(usual / 3, 1e-30)
-    )
+    peaks = _peaks(smooth, max(1, round(0.3 / interval_s)), height=usual / 3)
     reach = width // 2 + 1
     steepest = [
         max(peak - reach, 0) + int(slope[max(peak - reach, 0) : peak + reach + 1].argmax())
@@ -182,6 +175,17 @@ def _largest_share(
     shares, vectors = torch.linalg.eigh((whitened + whitened.mT) / 2)
     weights = torch.linalg.solve_triangular(factor.mT, vectors[:, -1:], upper=True)
     return shares[-1], (weights.mT @ components)[0]
+
+
+def _peaks(values: torch.Tensor, distance: int, height: float) -> torch.Tensor:
+    """(peak,) indices, ascending, of local maxima above a height: each the highest within a distance."""
+    is_peak = (values[1:-1] > values[:-2]) & (values[1:-1] >= values[2:]) & (values[1:-1] > height)
+    candidates = 1 + torch.nonzero(is_peak)[:, 0]
+    kept: list[int] = []
+    for index in candidates[values[candidates].argsort(descending=True)].tolist():
+        if all(abs(index - other) >= distance for other in kept):
+            kept.append(index)
+    return torch.tensor(sorted(kept), dtype=torch.long)
 
 
 def _irregularity(beats_s: torch.Tensor) -> float:
