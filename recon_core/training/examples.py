@@ -105,7 +105,8 @@ class Examples(Dataset[Batch]):
             guide = None
             if self._guidance is not None:
                 found, guide = self._guided(found, matrix, self._guidance, draws)
-                simulation = msgspec.structs.replace(simulation, augment=False)
+                # What folds in lies outside the view that the guide shares.
+                simulation = msgspec.structs.replace(simulation, augment=False, wrapped=0.0)
             sensitivities = None
             if draws.chance(simulation.measured_maps):
                 sensitivities = self._measured_sensitivities(n_coils, draws)

@@ -10,7 +10,7 @@ from recon_core.fourier import resampled
 from recon_core.nets.architecture import Weight
 from recon_core.training.draws import Draws, Range
 from recon_core.training.random_view import random_view
-from recon_core.training.simulation import FINER, Simulation
+from recon_core.training.simulation import FINER, Simulation, fading
 from recon_core.training.slices import Slice
 
 Shape = tuple[int, int]
@@ -102,6 +102,7 @@ def guided_view(
 
     guide = view(of_guide, "elsewhere") if is_wrong else view(of_guide)
     guide = moved(guide, matrix, guidance, draws)
+    guide = guide * fading((guide.shape[0], guide.shape[1]))
     coarse = [max(1, round(draws.uniform(*guidance.resolution) * n)) for n in matrix]
     guide = resampled(resampled(guide, coarse), matrix)
     noise_std = float(guide.abs().mean()) / draws.log_uniform(*guidance.snr)

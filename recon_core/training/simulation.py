@@ -123,7 +123,7 @@ def simulate(
     if n_coils > 1 and simulation.wrapped and draws.chance(simulation.wrapped):
         seen = (2 * round(draws.uniform(*LARGER) * matrix[0] / 2), matrix[1])
     fine = _finer(seen)
-    object_ = _resolved(_object(image, seen, simulation, draws), fine) * _fading(fine)
+    object_ = _resolved(_object(image, seen, simulation, draws), fine) * fading(fine)
     if simulation.grain and draws.chance(simulation.grain):
         strength = float(object_.abs().mean()) * draws.log_uniform(*GRAIN)
         object_ = object_ + strength * draws.complex_normal(*fine)
@@ -155,7 +155,7 @@ def _finer(matrix: Shape) -> Shape:
     return 2 * round(FINER * matrix[0] / 2), 2 * round(FINER * matrix[1] / 2)
 
 
-def _fading(shape: Shape) -> torch.Tensor:
+def fading(shape: Shape) -> torch.Tensor:
     """`(y, x)`: to zero at all sides. Those of an object that is cut off would meet in k-space, as they do in
     no scan."""
     along = []
