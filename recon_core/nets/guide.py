@@ -56,12 +56,12 @@ def explained(image: torch.Tensor, guide: torch.Tensor) -> Explained:
     x, g = to_channels(image), guide[:, None]
     power = x.square().sum(1, keepdim=True)
     means = _mean(torch.cat([x, g, x * g, power, g * g], dim=1))
-    mean_x, mean_g, mean_xg, mean_power, mean_gg = means.split([2, 1, 2, 1, 1], dim=1)
+    mean_x, mean_g, mean_xg, mean_power, mean_gg = torch.split(means, [2, 1, 2, 1, 1], dim=1)
     covariance = mean_xg - mean_x * mean_g
     variance_g = (mean_gg - mean_g.square()).clamp(min=0) + LEAST_VARIANCE
     variance_x = (mean_power - mean_x.square().sum(1, keepdim=True)).clamp(min=0) + LEAST_VARIANCE
     a = covariance / variance_g
-    mean_a, mean_b = _mean(torch.cat([a, mean_x - a * mean_g], dim=1)).split(2, dim=1)
+    mean_a, mean_b = torch.split(_mean(torch.cat([a, mean_x - a * mean_g], dim=1)), 2, dim=1)
     share = covariance.square().sum(1, keepdim=True) / (variance_g * variance_x)
     return Explained(to_image(mean_a * g + mean_b), share, torch.sgn(to_image(mean_x)))
 

@@ -1,5 +1,6 @@
 """Guides show the same view as the target, but for what is meant to be wrong with them."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ CLEAN: dict[str, Any] = {
 MATRIX = (48, 40)
 
 
+@lru_cache
 def head(z_mm: float, contrast: str = "T1") -> Slice:
     data = head_phantom((60, 60), z_mm=z_mm)
     return Slice(
@@ -43,6 +45,7 @@ def head(z_mm: float, contrast: str = "T1") -> Slice:
     )
 
 
+@lru_cache
 def view(seed: int = 0, *, best: bool = False, **changes: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """The guide that a slice should have, which is its own square root, and the one that it has."""
     target, contrasts, others = head(0), [head(0, "T2")], [head(z) for z in (-40.0, 40.0)]
@@ -59,7 +62,7 @@ def correlation(one: torch.Tensor, other: torch.Tensor) -> float:
     return float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1])
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_right_guide_shows_the_view_of_its_target(seed: int) -> None:
     expected, guide = view(seed)
     assert guide.shape == MATRIX
@@ -70,9 +73,9 @@ def test_a_right_guide_shows_the_view_of_its_target(seed: int) -> None:
     "changes", [{"wrong": 1.0}, {"shift": 6.0}, {"tilt_rad": 0.5}, {"snr": (0.5, 0.5)}, {"spotted": 1.0}]
 )
 def test_what_is_meant_to_be_wrong_with_a_guide_is(changes: dict[str, Any]) -> None:
-    wrong = [correlation(expected, guide) for expected, guide in (view(s, **changes) for s in range(4))]
-    right = [correlation(expected, guide) for expected, guide in map(view, range(4))]
-    assert sum(wrong) / 4 < sum(right) / 4 - 0.02
+    wrong = [correlation(*view(seed, **changes)) for seed in range(3)]
+    right = [correlation(*view(seed)) for seed in range(3)]
+    assert sum(wrong) / 3 < sum(right) / 3 - 0.02
 
 
 def test_an_absent_guide_is_zero_and_held_out_slices_have_the_best() -> None:

@@ -95,7 +95,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_guidance_is_added_to_a_package_s_network_which_stays_what_it_was(
     models: Path, tmp_path: Path
 ) -> None:
-    stage = STAGE + 'start = "model:base"\ntrains = "guidance"\n'
+    stage = STAGE + 'start = "model:base"\ntrains = "guidance"\naveraging = 0.9\n'
     recipe = tiny_recipe(stage, recipe_text("guided", "guided_cascade", GUIDED))
     (trained,) = train(recipe, slices(), tiny_run(tmp_path))
     manifest = trained.package.manifest
