@@ -1,20 +1,25 @@
 """The image of an earlier scan of the study that may guide this one, on its grid; or why there is none."""
 
+import math
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import fmean
 
 import torch
 
 from gadgets.gadget import Context
 from gadgets.guides import Contrast, Guide, guides
 from gadgets.mrd_images import PROVENANCE
-from recon_core.guide_match import match_guide
+from recon_core.guide_match import MIN_SIMILARITY, GuideMatch, match_guide
 from recon_core.image_geometry import ImageGeometry, is_same_place, stacked
 
 GUIDE = f"{PROVENANCE}Guide"
 """Meta key of what guided an image, and how it was moved."""
 _N_TRIED = 4
 """Contrasts that a target is compared with before it goes without: each takes a fraction of a second."""
+_N_REMEMBERED = 4
+"""Images by which a guide is judged: enough to tell another head, few enough to forget empty slices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +41,25 @@ class _Stack:
     name: str
     image: torch.Tensor
     geometry: ImageGeometry
+    similarities: deque[float] = field(default_factory=lambda: deque(maxlen=_N_REMEMBERED))
+    """To the latest images of the scan."""
+
+    def match(self, preview: torch.Tensor, geometry: ImageGeometry) -> GuideMatch:
+        match = match_guide(self.image.to(preview.device), self.geometry, preview, geometry)
+        if match.alignment is None or math.isnan(match.alignment.similarity):
+            return match
+        self.similarities.append(match.alignment.similarity)
+        if match.reason or fmean(self.similarities) >= MIN_SIMILARITY:
+            return match
+        return GuideMatch(reason="its edges are not those of the images before", alignment=match.alignment)
 
 
 class GuideSearch:
     """For the images of one scan, among those that earlier scans of its study left.
 
     Whose images these are, `gadgets.guides.guides` has settled by their identifiers: the same patient's, in
-    the same frame of reference. Fully sampled scans are tried first, then the newest.
+    the same frame of reference. Fully sampled scans are tried first, then the newest. An image
+    of another head may pass for one target; it does not where it was unlike those just before.
     """
 
     def __init__(self, context: Context) -> None:
@@ -59,7 +76,7 @@ class GuideSearch:
             if isinstance(stack, str):
                 refused.append(stack)
                 continue
-            match = match_guide(stack.image.to(preview.device), stack.geometry, preview, geometry)
+            match = stack.match(preview, geometry)
             if match.guide is not None and match.alignment is not None:
                 shift_mm, angle_deg = match.alignment.shift_mm, match.alignment.angle_deg
                 how = (

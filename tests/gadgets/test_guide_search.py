@@ -52,3 +52,14 @@ def test_slices_that_are_no_even_stack_are_no_guide() -> None:
     found = GuideSearch(scan(study, "second")).guide_of(tissue(TARGET, T2), TARGET)
     assert found.image is None
     assert found.refused == ("a scan is no guide: its slices are not evenly spaced",)
+
+
+def test_what_was_unlike_the_images_before_guides_none_that_it_happens_to_be_like() -> None:
+    study = StudyStore()
+    keep_stack(scan(study, "first"), torch.eye(4, dtype=torch.float64))
+    after = GuideSearch(scan(study, "second"))
+    for patient in (1, 2, 3):
+        assert after.guide_of(tissue(TARGET, T2, patient=patient), TARGET).image is None
+    alike = tissue(TARGET, T2) + 3 * tissue(TARGET, T2, patient=1)
+    assert GuideSearch(scan(study, "second")).guide_of(alike, TARGET).image is not None
+    assert "images before" in after.guide_of(alike, TARGET).refused[0]
