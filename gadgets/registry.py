@@ -25,6 +25,7 @@ _BUILT_IN = {
     "Spirit": "spirit",
     "Sense": "sense",
     "WaveletSense": "wavelet_sense",
+    "TotalVariationSense": "total_variation_sense",
     "NetworkReconstruction": "network_reconstruction",
     "AutoReconstruction": "auto_reconstruction",
     "PartialFourier": "partial_fourier",

@@ -71,8 +71,8 @@ def _half_width(trajectory: torch.Tensor, shape: Shape, at_most: int) -> int:
     least = min(shares)
     if shares[least] < LEAST_SHARE:
         raise CalibrationError(
-            f"calibration: expected samples about the centre of k-space, got them in "
-            f"{100 * shares[least]:.0f} % of its cells, {2 * least} along each axis; acquire more readouts, or pool "
-            "several images"
+            "calibration: expected samples about the centre of k-space, got them in "
+            f"{100 * shares[least]:.0f} % of its cells, {2 * least} along each axis; acquire more readouts, "
+            "or pool several images"
         )
     return max([least, *(half for half, share in shares.items() if share >= DENSE)])

@@ -41,6 +41,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "CoilMaps": {"calibration_width": 14, "kernel_width": 4},
     "Sense": {"n_iterations": 3},
     "WaveletSense": {"n_iterations": 3},
+    "TotalVariationSense": {"n_iterations": 3},
     "Spirit": {"kernel_width": 5, "n_iterations": 3},
     "NameSeries": {"index": 3, "name": "head"},
     "AddMeta": {"attributes": {"Patient": "nobody"}},
