@@ -10,7 +10,7 @@ from gadgets.sense import Sense
 from gadgets.wavelet_sense import WaveletSense
 from recon_core.metrics import nrmse
 from tests.gadgets.head_images import EVERY_SECOND, N, error, image_of, kspace_of
-from tests.gadgets.small_scan import context, encoding
+from tests.gadgets.small_scan import context
 
 
 @pytest.mark.parametrize(("n_lines", "expected"), [(5, 0.1), (7, 0.05), (9, 0.05)])
