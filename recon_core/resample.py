@@ -15,6 +15,8 @@ _PARALLEL = 0.05
 """Share of a slice distance by which planes may cross within the target and count as parallel."""
 _EDGE = 1e-3
 """Voxels by which rounding may put a point outside."""
+_SLACK = 0.15
+"""Voxels that points may lie farther apart than one: cubic interpolation passes little of what folds then."""
 _MAX_STEPS = 10
 """Points along a side of a voxel: more than scans of patients need, few enough for any header."""
 _Grid = tuple[int, int, torch.Tensor]
@@ -70,11 +72,11 @@ def resample(
 
 
 def _steps(geometry: ImageGeometry, target: ImageGeometry) -> tuple[int, int, int]:
-    """Points along each side of a voxel of the target, none a voxel of the image away from the next."""
+    """Points along each side of a voxel of the target, about a voxel of the image apart at most."""
     sides = torch.linalg.solve(geometry.affine, target.affine)[:3, :3]
     sides[:, 2] *= target.slice_mm / target.voxel_mm[2]
     longest = sides.abs().amax(dim=0).clamp(max=_MAX_STEPS).tolist()
-    x, y, z = (max(1, math.ceil(length - _EDGE)) for length in longest)
+    x, y, z = (max(1, math.ceil(length - _SLACK)) for length in longest)
     return x, y, z
 
 
