@@ -36,6 +36,7 @@ class Learning(pl.LightningModule):
         network.requires_grad_(False)
         for parameter in self._trained:
             parameter.requires_grad_(True)
+        self._at_rest = [(p, p.detach().clone()) for p in network.parameters() if not p.requires_grad]
         # Not as modules: checkpoints are to hold what is learnt only.
         self._teachers = [dict(teachers)]
 
@@ -77,6 +78,11 @@ class Learning(pl.LightningModule):
         image = at_intensity(self._image(undersampled, batch.anatomy), scale)
         for metric, value in scores(image, batch.target).items():
             self.log(f"{metric}/{batch.anatomy}", value, batch_size=1, on_epoch=True)
+
+    def on_train_end(self) -> None:
+        """A running mean rounds what is at rest too: that is put back, bit for bit."""
+        for parameter, value in self._at_rest:
+            parameter.data.copy_(value)
 
     def configure_optimizers(self) -> Any:
         """Adam on what is trained."""
