@@ -8,6 +8,7 @@ import ismrmrd
 import torch
 
 from gadgets.gadget import Context, Gadget
+from gadgets.quantitative import is_quantitative
 from gadgets.records import ImageSeries
 from recon_core.errors import InputError
 
@@ -25,7 +26,8 @@ _MRD_TYPES: dict[Part, int] = {
 class ImageType(Gadget, frozen=True):
     """Take the magnitude, the phase in radians, the real or the imaginary part of complex images.
 
-    A magnitude passes where magnitudes are wanted; anything else of a real image is an InputError.
+    A magnitude passes where magnitudes are wanted, and a quantitative map always; anything else of a real
+    image is an InputError.
     """
 
     accepts = ImageSeries
@@ -36,7 +38,7 @@ class ImageType(Gadget, frozen=True):
 
     def __call__(self, items: Iterable[ImageSeries], context: Context) -> Iterator[ImageSeries]:
         for series in items:
-            if _MRD_TYPES[self.part] == series.image_type:
+            if _MRD_TYPES[self.part] == series.image_type or is_quantitative(series):
                 yield series
                 continue
             if not series.data.is_complex():

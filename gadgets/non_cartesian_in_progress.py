@@ -135,21 +135,29 @@ class NonCartesianInProgress:
         if n_missing:
             notes = (*notes, f"{n_missing} of {n_expected} readouts missing")
         blocks = self._begun.pop(key)
-        data = _recombined(blocks)
         self._n_bytes -= sum(block.data.nbytes + block.trajectory.nbytes for block in blocks)
-        if not data.any():
+        kspace = kspace_of(blocks, self._spaces[key[-1]], self._context.device)
+        if not bool(kspace.data.any()):
             notes = (*notes, NO_SIGNAL_NOTE)
         for note in notes:
             self._context.logger.warning(note)
         self._n_images += 1
-        device = self._context.device
-        return NonCartesianKSpace(
-            data=data.to(device),
-            trajectory=_trajectory(blocks).to(device),
-            header=blocks[0].headers[0].copy(),
-            encoding=_of_image(self._spaces[key[-1]]),
-            notes=tuple(dict.fromkeys([note for block in blocks for note in block.notes] + list(notes))),
-        )
+        return replace(kspace, notes=tuple(dict.fromkeys((*kspace.notes, *notes))))
+
+
+def kspace_of(blocks: Sequence[Readouts], encoding: Encoding, device: torch.device) -> NonCartesianKSpace:
+    """The samples of readouts with their coil matrix applied, and their notes.
+
+    Raises InputError for samples that are not finite.
+    """
+    return NonCartesianKSpace(
+        data=_recombined(blocks).to(device),
+        trajectory=_trajectory(blocks).to(device),
+        headers=np.concatenate([block.headers for block in blocks]),
+        header=blocks[0].headers[0].copy(),
+        encoding=_of_image(encoding),
+        notes=tuple(dict.fromkeys(note for block in blocks for note in block.notes)),
+    )
 
 
 def _of_image(encoding: Encoding) -> Encoding:

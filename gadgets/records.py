@@ -144,8 +144,10 @@ class NonCartesianKSpace:
     """`(coil, readout, sample)`."""
     trajectory: torch.Tensor
     """`(readout, sample, 2 or 3)`: (kx, ky[, kz]) in cycles per encoded field of view."""
+    headers: npt.NDArray[np.void]
+    """`(readout,)` of `HEADER_DTYPE`: what else tells the readouts of one image apart."""
     header: np.void
-    """The acquisition header (`HEADER_DTYPE`) of the first readout: geometry and counters."""
+    """The acquisition header of the first readout: geometry and counters."""
     encoding: Encoding
     """The encoded matrix and field of view are those of the image to be made, whatever the readouts' were."""
     weights: torch.Tensor | None = None

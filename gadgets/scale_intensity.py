@@ -8,6 +8,7 @@ import ismrmrd
 import torch
 
 from gadgets.gadget import Context, Gadget
+from gadgets.quantitative import is_quantitative
 from gadgets.records import ImageSeries
 from recon_core.errors import InputError
 
@@ -27,7 +28,7 @@ class ScaleIntensity(Gadget, frozen=True):
     The scale is found on the first image of each series and kept for the others, so that intensities compare
     and no image has to wait. The way back is in the meta as RescaleSlope and RescaleIntercept. Phases span
     -pi to pi over 0 to `target`; signed images sent unsigned have zero at half of `target`. What is out of
-    range is clipped.
+    range is clipped. Quantitative maps pass: their values are measurements.
 
     Raises InputError for complex images.
     """
@@ -47,6 +48,9 @@ class ScaleIntensity(Gadget, frozen=True):
     def __call__(self, items: Iterable[ImageSeries], context: Context) -> Iterator[ImageSeries]:
         scales: dict[tuple[int, int], _Scale] = {}
         for series in items:
+            if is_quantitative(series):
+                yield series
+                continue
             if series.data.is_complex():
                 raise InputError(
                     "ScaleIntensity: expected real images, got complex ones; put ImageType in front"
