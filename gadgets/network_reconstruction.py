@@ -150,7 +150,7 @@ class NetworkReconstruction(Gadget, frozen=True):
             notes.append(f"out of the range of model '{package.id}': {'; '.join(reasons)}")
         series = reconstructed(kspace, image.movedim(0, axis)[None], f"network {package.id}", *notes)
         # The network's k-space is full: there is nothing left to complete.
-        return replace(series, acquired=None, meta={**series.meta, **_provenance(results), **meta})
+        return replace(series, acquired=None, meta={**series.meta, **provenance(results), **meta})
 
     def _anatomy(self, context: Context, manifest: Manifest) -> str | None:
         anatomy = self.anatomy or anatomy_of(context.header)
@@ -185,7 +185,7 @@ def _with_maps(kspace: KSpace, known: PerSlice[torch.Tensor]) -> CalibratedKSpac
     return with_coil_maps(kspace, CoilMaps(), known)
 
 
-def _provenance(results: Sequence[Reconstructed]) -> dict[str, str | list[str]]:
+def provenance(results: Sequence[Reconstructed]) -> dict[str, str | list[str]]:
     """The meta of a network's image. `Unchecked` is what its package's ranges could not be held against."""
     result = results[0]
     unchecked = {f"{PROVENANCE}Unchecked": list(result.unchecked)} if result.unchecked else {}

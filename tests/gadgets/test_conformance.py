@@ -7,10 +7,13 @@ from types import UnionType
 from typing import Any, get_args
 
 import pytest
+from ismrmrd.xsd import CreateFromDocument
 
 from gadgets.accumulate import Accumulate
 from gadgets.accumulate_non_cartesian import AccumulateNonCartesian
 from gadgets.coil_maps import CoilMaps
+from gadgets.feature_records import FeatureSeries, FeatureSpace
+from gadgets.flip_angle_subspace import FlipAngleSubspace
 from gadgets.gadget import Context, Gadget
 from gadgets.image_type import ImageType
 from gadgets.records import (
@@ -22,10 +25,15 @@ from gadgets.records import (
     Readouts,
 )
 from gadgets.registry import known_gadgets
+from gadgets.subspace_reconstruction import SubspaceReconstruction
 from gadgets.testing import assert_gadget_conforms
 from gadgets.trajectory import Trajectory
+from pipelines.multitasking_scan import multitasking_scan
 from pipelines.recipe import Recipe, Step
 from pipelines.runner import run_threaded
+from pipelines.sources import Scan
+from recon_core.dynamic.bloch import InversionRecovery
+from recon_core.dynamic.multitasking import MultitaskingScan, Protocol, random_subject
 from tests.gadgets.small_scan import context, encoding, flagged, head_kspace, joined, noise_readout, readouts
 from tests.non_cartesian import exact_scan, golden_spokes
 
@@ -36,6 +44,8 @@ ENCODING = encoding(
     acceleration=(2, 1),
     calibration_mode="embedded",
 )
+FLIP_ANGLES: dict[str, Any] = {"flip_angles_deg": (3.0, 15.0), "tr_ms": 5.0, "counter": "slice", "rank": 1}
+OF_NAVIGATORS = ("FindNavigators", "NavigatorSubspace", "MultitaskingSubspace")
 PARAMETERS: dict[str, dict[str, Any]] = {
     "CoilCompression": {"n_coils": 3},
     "CoilMaps": {"calibration_width": 14, "kernel_width": 4},
@@ -45,9 +55,17 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "Spirit": {"kernel_width": 5, "n_iterations": 3},
     "NameSeries": {"index": 3, "name": "head"},
     "AddMeta": {"attributes": {"Patient": "nobody"}},
+    "FlipAngleSubspace": FLIP_ANGLES,
+    "SubspaceReconstruction": {"n_iterations": 2, "n_inner_iterations": 2},
+    "FeatureNetwork": {"fallback_iterations": 2},
+    "NavigatorSubspace": {"rank": 1, "n_learning": 8},
+    "MultitaskingSubspace": {"rank": 1},
 }
 
 
+MULTITASKING = Protocol(
+    matrix=16, n_coils=3, n_spokes=150, sequence=InversionRecovery(n_pulses=48, tr_ms=40.0, delay_ms=10.0)
+)
 GOLDEN_ANGLE = encoding((64, 16, 1), recon=(32, 32, 1), limits={"slice": (0, 1, 0)}, trajectory="goldenangle")
 
 
@@ -85,6 +103,21 @@ def spokes() -> tuple[Readouts, ...]:
 
 
 @cache
+def multitasking() -> Scan:
+    return multitasking_scan(MultitaskingScan(random_subject(MULTITASKING), MULTITASKING))
+
+
+def multitasking_context() -> Context:
+    return Context(header=CreateFromDocument(multitasking().header_xml))
+
+
+@cache
+def with_navigators() -> tuple[Any, ...]:
+    items = known_gadgets()["NoiseAdjust"]()(multitasking().items(), multitasking_context())
+    return (joined(*items),)
+
+
+@cache
 def stream(kind: type | UnionType) -> tuple[Any, ...]:
     """Items of a type, made by the gadgets that make it."""
     if isinstance(kind, UnionType):
@@ -96,6 +129,11 @@ def stream(kind: type | UnionType) -> tuple[Any, ...]:
         return tuple(AccumulateNonCartesian()(with_trajectory, non_cartesian_context()))
     if kind is CalibratedNonCartesianKSpace:
         return tuple(CoilMaps(kernel_width=3)(stream(NonCartesianKSpace), new_context()))
+    if kind is FeatureSpace:
+        return tuple(FlipAngleSubspace(**FLIP_ANGLES)(stream(CalibratedNonCartesianKSpace), new_context()))
+    if kind is FeatureSeries:
+        solver = SubspaceReconstruction(**PARAMETERS["SubspaceReconstruction"])
+        return tuple(solver(stream(FeatureSpace), new_context()))
     if kind is KSpace:
         return tuple(Accumulate()(scan(), new_context()))
     if kind is CalibratedKSpace:
@@ -105,6 +143,8 @@ def stream(kind: type | UnionType) -> tuple[Any, ...]:
 
 
 def items_for(gadget: Gadget) -> tuple[Any, ...]:
+    if type(gadget).__name__ in OF_NAVIGATORS:
+        return with_navigators()
     if type(gadget).__name__ == "Trajectory":
         return spokes()
     if type(gadget).__name__ == "AccumulateNonCartesian":
@@ -126,9 +166,13 @@ def run_alone(gadget: Gadget, items: Iterable[Any], scan_context: Context) -> It
 @pytest.mark.parametrize("name", sorted(known_gadgets()))
 def test_every_gadget_conforms(name: str) -> None:
     gadget = known_gadgets()[name](**PARAMETERS.get(name, {}))
-    is_off_grid = name in ("Trajectory", "AccumulateNonCartesian")
-    new = non_cartesian_context if is_off_grid else new_context
-    assert_gadget_conforms(gadget, items_for(gadget), new, run=run_alone)
+    new = new_context
+    if name in ("Trajectory", "AccumulateNonCartesian"):
+        new = non_cartesian_context
+    elif name in OF_NAVIGATORS:
+        new = multitasking_context
+    foreign = None if name == "MultitaskingSubspace" else run_alone  # which takes waveforms
+    assert_gadget_conforms(gadget, items_for(gadget), new, run=foreign)
 
 
 class _Counts(Gadget, frozen=True):
