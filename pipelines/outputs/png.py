@@ -1,4 +1,4 @@
-"""All images of a scan on one sheet."""
+"""All images of a scan on one sheet, and heartbeats moving."""
 
 import math
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import ismrmrd
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.outputs.cine import write_cine
 from pipelines.outputs.writer import ImageWriter
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ _COUNTERS = ("slice", "contrast", "phase", "repetition", "set", "average")
 @dataclass(frozen=True)
 class _Tile:
     series: int
+    place: tuple[int, ...]
+    """What tells images apart but their phase."""
+    phase: int
     caption: str
     pixels: npt.NDArray[np.float32]
     aspect: float
@@ -31,6 +35,7 @@ class _Tile:
 
 class PngWriter(ImageWriter):
     """``DIR/stem.png``: every slice of every image as a tile, square pixels, each series with its own window.
+    Images that differ in their phase alone become ``DIR/stem_cine_N.gif`` as well.
 
     The window goes from 0 to the 99.5th percentile, or symmetrically about 0 where a series has negative
     values. Beyond 256 tiles every second, fourth, … one is shown, so that memory and sheet stay bounded.
@@ -56,6 +61,10 @@ class PngWriter(ImageWriter):
     def _finish(self) -> None:
         if self._tiles:
             _sheet(self._tiles).save(self._temporary(".png"), format="PNG")
+        windows = _windows(self._tiles)
+        for number, phases in enumerate(_heartbeats(self._tiles)):
+            pictures = [_picture(tile, windows[tile.series]) for tile in phases]
+            write_cine(pictures, self._temporary(f"_cine_{number}.gif"))
 
 
 def _tile(image: ismrmrd.Image, channel: int, z: int, plane: npt.NDArray[np.generic]) -> _Tile:
@@ -66,10 +75,24 @@ def _tile(image: ismrmrd.Image, channel: int, z: int, plane: npt.NDArray[np.gene
     fov_x, fov_y = image.field_of_view[:2]
     return _Tile(
         series=image.image_series_index,
+        place=(
+            image.image_series_index,
+            *(getattr(image, name) for name in _COUNTERS if name != "phase"),
+            *(z, channel, *plane.shape),
+        ),
+        phase=image.phase,
         caption=", ".join([f"series {image.image_series_index}", *counters]),
         pixels=np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0),
         aspect=(fov_y / height) / (fov_x / width) if min(fov_x, fov_y, height, width) > 0 else 1.0,
     )
+
+
+def _heartbeats(tiles: list[_Tile]) -> list[list[_Tile]]:
+    """Tiles of several phases of the same place, in their order."""
+    by_place: dict[tuple[int, ...], dict[int, _Tile]] = {}
+    for tile in tiles:
+        by_place.setdefault(tile.place, {})[tile.phase] = tile
+    return [[phases[phase] for phase in sorted(phases)] for phases in by_place.values() if len(phases) > 1]
 
 
 def _windows(tiles: list[_Tile]) -> dict[int, tuple[float, float]]:
