@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import msgspec
 
 from benchmarks.machine import write_results
-from benchmarks.papers.anatomies import SOURCES, as_in_the_papers, sides_of
+from benchmarks.papers.anatomies import HEAD, SOURCES, as_in_the_papers, sides_of
 from benchmarks.papers.judging import (
     Method,
     Scored,
@@ -70,7 +70,9 @@ def main() -> None:
             "scaled down": options.in_words,
             "data": sides.in_words,
             "values of the networks": {
-                name: n_held(every["dccnn"].network(stage)) for name, stage in universal_stages().items()
+                f"{ARCHITECTURES[architecture]}, {name}": n_held(stages.network(stage))
+                for architecture, stages in every.items()
+                for name, stage in universal_stages().items()
             },
             "cases": {case: means(found) for case, found in cases.items()},
             "orderings": {
@@ -100,7 +102,7 @@ def recipe(architecture: str, options: Options) -> TrainingRecipe:
     made = msgspec.structs.replace(
         mapn,
         network=Net(architecture=architecture, config=mapn.network.config),
-        sources=SOURCES,
+        sources=(*SOURCES, HEAD),
         stages=tuple(stages),
     )
     return as_in_the_papers(made, options)

@@ -1,6 +1,6 @@
 """Independent networks, a shared one, and one with instance norms of each anatomy (arXiv:2103.05214).
 
-    python -m benchmarks.papers.universal DATA OUT [--scale 4] [--matrix 96] [--estimate]
+    python -m benchmarks.papers.universal DATA OUT [--scale 8] [--matrix 96] [--estimate]
 
 DATA is the folder of the images. The recipe is `d5c5_aspin`: brain and abdomen (knee in the paper) make the
 universal network, heart and prostate, of which there are few slices, are added to it by their own
@@ -14,7 +14,7 @@ import msgspec
 import torch
 
 from benchmarks.machine import write_results
-from benchmarks.papers.anatomies import PROSTATE, SOURCES, as_in_the_papers, sides_of
+from benchmarks.papers.anatomies import HEAD, PROSTATE, SOURCES, as_in_the_papers, sides_of
 from benchmarks.papers.judging import (
     Method,
     Scored,
@@ -47,7 +47,7 @@ ORDERINGS = {
 
 
 def main() -> None:
-    options = told(__doc__, scale=4)
+    options = told(__doc__, scale=8)
     sides = sides_of((*SOURCES, PROSTATE), options)
     stages = Stages(recipe(options), sides.training, options)
     stages.print_estimate()
@@ -106,7 +106,7 @@ def recipe(options: Options) -> TrainingRecipe:
             stages.append(
                 change(added, name=f"{start}_{anatomy}", start=start, anatomies=(anatomy,), config=config)
             )
-    made = change(aspin, sources=(*SOURCES, PROSTATE), stages=tuple(stages))
+    made = change(aspin, sources=(*SOURCES, HEAD, PROSTATE), stages=tuple(stages))
     return as_in_the_papers(made, options)
 
 

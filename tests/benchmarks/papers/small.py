@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.papers import options
 from benchmarks.papers.options import Options
+from benchmarks.papers.stages import Stages
 from recon_core.phantom import head_phantom
 from recon_core.training.recipe import TrainingRecipe
 
@@ -72,6 +73,7 @@ def run_small(
 
     monkeypatch.setattr(experiment, "shipped", small)
     monkeypatch.setattr(options, "N_SAVED", 1)
+    monkeypatch.setattr(Stages, "print_estimate", lambda _: 0.0)
     monkeypatch.setattr(experiment, "told", lambda *_, **__: small_options(data, out, matrix, **changes))
     monkeypatch.setattr(experiment, "write_results", lambda _, figures: found.update(figures))
     experiment.main()

@@ -23,17 +23,23 @@ def methods(found: dict[str, Any], case: str) -> set[str]:
     return set(of_case)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "small"),
+    [
+        ("dccnn", {"n_cascades": 1, "n_layers": 2, "n_features": 4}),
+        ("unet", {"n_levels": 1, "n_features": 4}),
+    ],
+)
 def test_every_way_to_share_a_network_is_judged_on_every_anatomy(
-    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+    architecture: str, small: dict[str, int], tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(multi_anatomy, "ARCHITECTURES", {"dccnn": "DCCNN"})
-    small = {"n_cascades": 1, "n_layers": 2, "n_features": 4}
+    monkeypatch.setattr(multi_anatomy, "ARCHITECTURES", {architecture: "Net"})
     found = run_small(multi_anatomy, data, tmp_path, monkeypatch, config=small)
-    cases = {f"DCCNN, {r}x, {a}" for r in (4, 6) for a in ("brain", "abdomen", "cardiac")}
+    cases = {f"Net, {r}x, {a}" for r in (4, 6) for a in ("brain", "abdomen", "cardiac")}
     assert set(found["cases"]) == cases
-    assert methods(found, "DCCNN, 6x, brain") >= {"zero-filled", "OAON", "MAON", "MAPN PN1", "MAPN PN4"}
-    assert found["orderings"]["DCCNN"]["OAON above MAON"]["cases"][1] == len(cases)
-    assert (tmp_path / "multi_anatomy_dccnn_4x.png").is_file()
+    assert methods(found, "Net, 6x, brain") >= {"zero-filled", "OAON", "MAON", "MAPN PN1", "MAPN PN4"}
+    assert found["orderings"]["Net"]["OAON above MAON"]["cases"][1] == len(cases)
+    assert (tmp_path / f"multi_anatomy_{architecture}_4x.png").is_file()
 
 
 def test_a_new_anatomy_leaves_the_images_of_the_known_ones_as_they_were(
