@@ -102,27 +102,49 @@ def tensor_basis(
 ) -> TensorBasis:
     """The basis of rank L of navigators over motion bins, each with its coefficients in a contrast basis.
 
+    The first rows are the contrast basis without motion, so that still tissue keeps the signal that its T1
+    is fitted to, however little of it the navigators saw; the others the strongest of what is left of the
+    navigators. This departs from the paper, whose rows are all the navigators'.
+
     Args:
         navigator_tensor: (navigator sample, *motion bin, coefficient), without missing entries, as
             `recon_core.dynamic.tensor_completion` gives it.
         contrast: the contrast basis (coefficient, contrast bin), with orthonormal rows, such as
             `recon_core.dynamic.dictionary_basis.recovery_basis`.
-        rank: L.
-        motion_ranks: of the factor of each motion.
+        rank: L, more than there are coefficients.
+        motion_ranks: of the factor of each motion, the constant included.
 
     Raises:
-        InputError: a rank above that of the tensor.
+        InputError: a rank above that of the tensor, or not above that of the contrast.
     """
-    core, factors = hosvd(navigator_tensor, [None, *motion_ranks, navigator_tensor.shape[-1]])
-    _, singular_values, right = torch.linalg.svd(core.flatten(1), full_matrices=False)
-    n_above = int((singular_values > 1e-5 * singular_values[0]).sum())
-    if not 1 <= rank <= n_above:
+    core, factors = navigator_tensor, []
+    for axis, motion_rank in enumerate(motion_ranks, start=1):
+        factor = _motion_factor(navigator_tensor, axis, motion_rank)
+        core = torch.tensordot(factor.mH, core.movedim(axis, 0), ([1], [0])).movedim(0, axis)
+        factors.append(factor)
+    n_static = len(contrast)
+    flat = core.reshape(len(core), -1)
+    _, _, static = torch.linalg.svd(flat[:, :n_static])
+    _, singular_values, moving = torch.linalg.svd(flat[:, n_static:], full_matrices=False)
+    n_above = n_static + int((singular_values > 1e-5 * flat.norm()).sum())
+    if not n_static < rank <= n_above:
         raise InputError(
-            f"tensor basis: expected a rank from 1 to {n_above}, that of the navigators, got {rank}; ask for "
-            "fewer"
+            f"tensor basis: expected a rank from {n_static + 1}, above that of the contrast, to {n_above}, "
+            f"that of the navigators, got {rank}; ask for one in between"
         )
-    coefficients = factors[-1]
-    assert coefficients is not None
-    contrast_factor = contrast.mT.to(coefficients.dtype) @ coefficients
-    motion_factors = [factor for factor in factors[1:-1] if factor is not None]
-    return TensorBasis(right[:rank].reshape(rank, *core.shape[1:]), (*motion_factors, contrast_factor))
+    rows = torch.block_diag(static, moving[: rank - n_static])
+    return TensorBasis(rows.reshape(rank, *core.shape[1:]), (*factors, contrast.mT.to(core.dtype)))
+
+
+def _motion_factor(tensor: torch.Tensor, axis: int, rank: int) -> torch.Tensor:
+    """(bin, rank): the constant, and the leading singular vectors of what changes along the axis."""
+    n_bins = tensor.shape[axis]
+    constant = tensor.new_full((n_bins, 1), n_bins**-0.5)
+    if rank == 1:
+        return constant
+    changing = tensor - tensor.mean(axis, keepdim=True)
+    ranks: list[int | None] = [None] * tensor.ndim
+    ranks[axis] = rank - 1
+    factor = hosvd(changing, ranks)[1][axis]
+    assert factor is not None
+    return torch.cat([constant, factor], 1)

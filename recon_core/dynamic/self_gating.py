@@ -55,10 +55,10 @@ def motion_signal(
         InputError: navigators missing, too few of them for the band, or no motion in the band.
     """
     duration_s = float(times_s[-1] - times_s[0]) if len(times_s) > 1 else 0.0
-    if len(navigators) != len(times_s) or duration_s * band_hz[0] < 2:
+    if len(navigators) != len(times_s) or duration_s * band_hz[0] < 1:
         raise InputError(
-            f"self-gating: expected navigators with their times over at least {2 / band_hz[0]:.0f} s, two "
-            f"periods of {band_hz[0]} Hz, got {len(navigators)} and {len(times_s)} times over "
+            f"self-gating: expected navigators with their times over at least {1 / band_hz[0]:.0f} s, a "
+            f"period of {band_hz[0]} Hz, got {len(navigators)} and {len(times_s)} times over "
             f"{duration_s:.1f} s; scan longer, or use a waveform"
         )
     interval_s = duration_s / (len(times_s) - 1)

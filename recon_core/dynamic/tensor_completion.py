@@ -15,7 +15,7 @@ def completed_navigators(
     n_bins: Sequence[int],
     contrast: torch.Tensor,
     *,
-    regularisation: float = 0.02,
+    regularisation: float = 0.002,
     n_iterations: int = 60,
 ) -> torch.Tensor:
     """argmin over X of ½ Σ_t ‖y_t − X(·, bins of t, ·) u_t‖² + λ s Σ_d ‖X_(d)‖_*, by ADMM.

@@ -97,19 +97,22 @@ def test_completion_finds_what_bins_would_have_held() -> None:
     u = contrast[:, inversion_index]
     clean = torch.einsum("mte,et->tm", truth[:, *motion_bins], u)
     navigators = clean + 0.02 * clean.square().mean().sqrt() * noise(*clean.shape, seed=5)
-    completed = completed_navigators(navigators, motion_bins, (10, 4), u)
+    completed = completed_navigators(navigators, motion_bins, (10, 4), u, regularisation=0.02)
     assert completed.shape == (12, 10, 4, 3)
     assert float((completed - truth).norm() / truth.norm()) < 0.1
     assert float((completed - truth)[:, 0, 0].norm() / truth[:, 0, 0].norm()) < 0.3, "never visited"
-    basis = tensor_basis(completed, contrast, rank=6, motion_ranks=(3, 2))
+    basis = tensor_basis(completed, contrast, rank=9, motion_ranks=(4, 3))
     assert basis.shape == (10, 4, 60)
     everywhere = torch.cartesian_prod(torch.arange(10), torch.arange(4), torch.arange(60)).unbind(1)
     rows = basis.at(*everywhere)
-    torch.testing.assert_close(rows @ rows.mT, torch.eye(6, dtype=rows.dtype))
+    torch.testing.assert_close(rows @ rows.mT, torch.eye(9, dtype=rows.dtype))
     signals = torch.einsum("mije,ek->mijk", truth, contrast).flatten(1)
     assert float((signals - signals @ rows.mT @ rows).norm() / signals.norm()) < 0.1
-    with pytest.raises(InputError, match="that of the navigators, got 19"):
-        tensor_basis(completed, contrast, rank=19, motion_ranks=(3, 2))
+    still = contrast[:, everywhere[2]] / 40**0.5
+    torch.testing.assert_close(still @ rows.mT @ rows, still)
+    for rank in (3, 40):
+        with pytest.raises(InputError, match=r"a rank from 4, above .* got"):
+            tensor_basis(completed, contrast, rank=rank, motion_ranks=(4, 3))
 
 
 def test_navigators_in_no_bin_or_without_one_are_refused() -> None:
