@@ -14,7 +14,7 @@ TORCH_INDEX ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nv
 ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 # Those that need no peer but BART and SigPy; the others say in their docstrings what they need.
-BENCHMARKS := espirit sense serving whole_scan
+BENCHMARKS := espirit sense nufft serving whole_scan
 
 .PHONY: help demo test check bench environment clean
 .DEFAULT_GOAL := help

@@ -82,11 +82,13 @@ def timed(reconstruct: Callable[[], Any]) -> Run:
     return run
 
 
-def interleaved(runs: dict[str, Run]) -> dict[str, tuple[torch.Tensor, list[float]]]:
+def interleaved(
+    runs: dict[str, Run], n_repetitions: int = N_REPETITIONS
+) -> dict[str, tuple[torch.Tensor, list[float]]]:
     """The image of each and its times: one of each in turn, to meet the same machine; first dropped."""
     images: dict[str, torch.Tensor] = {}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(N_REPETITIONS + 1):
+    for _ in range(n_repetitions + 1):
         for name, run in runs.items():
             images[name], wall_s = run()
             seconds[name].append(wall_s)

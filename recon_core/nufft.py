@@ -102,15 +102,13 @@ class Nufft(LinearOperator):
         finer_op = Nufft(
             self.trajectory * enlarged[: self.trajectory.shape[-1]],
             shape,
-            dtype=torch.complex128,
+            dtype=self.dtype,
             backend=self.backend,
         )
-        spread = finer_op.H(weights.to(torch.complex128)) * (self.scale**2 / finer_op.scale)
+        spread = finer_op.H(weights.to(self.dtype)) * (self.scale**2 / finer_op.scale)
         kernel = toeplitz_kernel(spread)
         # The spread of real weights is its own conjugate mirrored, but at the one edge that is never used.
-        return ToeplitzOperator(
-            kernel.to(self.dtype) if weights.is_complex() else kernel.real.to(self.dtype.to_real())
-        )
+        return ToeplitzOperator(kernel if weights.is_complex() else kernel.real.contiguous())
 
     def _samples(self, images: torch.Tensor) -> torch.Tensor:
         shape = tuple(self.trajectory.shape[-3:-1])
