@@ -111,11 +111,11 @@ def tensor_basis(
             `recon_core.dynamic.tensor_completion` gives it.
         contrast: the contrast basis (coefficient, contrast bin), with orthonormal rows, such as
             `recon_core.dynamic.dictionary_basis.recovery_basis`.
-        rank: L, more than there are coefficients.
+        rank: L.
         motion_ranks: of the factor of each motion, the constant included.
 
     Raises:
-        InputError: a rank above that of the tensor, or not above that of the contrast.
+        InputError: a rank above that of the tensor.
     """
     core, factors = navigator_tensor, []
     for axis, motion_rank in enumerate(motion_ranks, start=1):
@@ -127,13 +127,14 @@ def tensor_basis(
     _, _, static = torch.linalg.svd(flat[:, :n_static])
     _, singular_values, moving = torch.linalg.svd(flat[:, n_static:], full_matrices=False)
     n_above = n_static + int((singular_values > 1e-5 * flat.norm()).sum())
-    if not n_static < rank <= n_above:
+    if not 1 <= rank <= n_above:
         raise InputError(
-            f"tensor basis: expected a rank from {n_static + 1}, above that of the contrast, to {n_above}, "
-            f"that of the navigators, got {rank}; ask for one in between"
+            f"tensor basis: expected a rank from 1 to {n_above}, that of the contrast and of the navigators' "
+            f"motion, got {rank}; ask for fewer"
         )
-    rows = torch.block_diag(static, moving[: rank - n_static])
-    return TensorBasis(rows.reshape(rank, *core.shape[1:]), (*factors, contrast.mT.to(core.dtype)))
+    rows = torch.zeros(n_above, flat.shape[1], dtype=flat.dtype, device=flat.device)
+    rows[:n_static, :n_static], rows[n_static:, n_static:] = static, moving[: n_above - n_static]
+    return TensorBasis(rows[:rank].reshape(rank, *core.shape[1:]), (*factors, contrast.mT.to(core.dtype)))
 
 
 def _motion_factor(tensor: torch.Tensor, axis: int, rank: int) -> torch.Tensor:

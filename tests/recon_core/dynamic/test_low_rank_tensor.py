@@ -110,9 +110,10 @@ def test_completion_finds_what_bins_would_have_held() -> None:
     assert float((signals - signals @ rows.mT @ rows).norm() / signals.norm()) < 0.1
     still = contrast[:, everywhere[2]] / 40**0.5
     torch.testing.assert_close(still @ rows.mT @ rows, still)
-    for rank in (3, 40):
-        with pytest.raises(InputError, match=r"a rank from 4, above .* got"):
-            tensor_basis(completed, contrast, rank=rank, motion_ranks=(4, 3))
+    without_motion = tensor_basis(completed, contrast, rank=3, motion_ranks=(1, 1)).at(*everywhere)
+    torch.testing.assert_close(still @ without_motion.mT @ without_motion, still)
+    with pytest.raises(InputError, match=r"expected a rank from 1 to \d+, .* got 40"):
+        tensor_basis(completed, contrast, rank=40, motion_ranks=(4, 3))
 
 
 def test_navigators_in_no_bin_or_without_one_are_refused() -> None:
