@@ -112,6 +112,8 @@ def test_real_heads_guide_their_own_undersampled_scan_and_no_other(shared_data: 
 
 @pytest.mark.cuda
 def test_a_guide_is_matched_on_the_gpu_as_on_the_cpu() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
     guide, target = tissue(STACK, T1), tissue(TARGET, T2)
     here = match_guide(guide, moved(3.0, 2.0, -4.0), target, TARGET)
     there = match_guide(guide.cuda(), moved(3.0, 2.0, -4.0), target.cuda(), TARGET)
