@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated
 
+import msgspec
 import torch
 
 from recon_core.fourier import fft
@@ -35,6 +37,10 @@ class Unrolled(Architecture, frozen=True):
     """Of `recon_core.sense.wavelet_sense`, where it begins; regularised by the noise level."""
     linear_iterations: Count = 12
     """Of the conjugate-gradient SENSE image that the networks see beside it."""
+    share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    """Of the refined image in the result; the rest is the wavelet image it began with. What the two get wrong
+    is only partly alike, the more so in scans unlike those trained on. Training knows the refined image
+    alone."""
 
     def build(self) -> torch.nn.Module:
         return UnrolledNetwork(self)
@@ -70,13 +76,13 @@ class UnrolledNetwork(SwitchedNetwork):
         """`(slice, y, x)` complex images of normalised slices."""
         with torch.no_grad(), torch.autocast(undersampled.kspace.device.type, enabled=False):
             undersampled = _with_noise_level(undersampled)
-            image, second = _first_and_second(
+            first, second = _first_and_second(
                 wavelet_images(undersampled, n_iterations=self.config.wavelet_iterations)
             )
             undersampled = _without(second, undersampled)
             measured = Measured(undersampled)
-            linear, levels = self._linear_images(undersampled, measured, image)
-        beside = to_channels(linear)
+            linear, levels = self._linear_images(undersampled, measured, first)
+        image, beside = first, to_channels(linear)
         guide = None if undersampled.guide is None else guide_magnitudes(undersampled)
         for number, network in enumerate(self.networks):
             shown = torch.cat([to_channels(image), beside], dim=1)
@@ -86,6 +92,8 @@ class UnrolledNetwork(SwitchedNetwork):
             refined = image + to_image(network(shown, levels, fusions))
             weight = self._weight(number, levels)
             image = data_consistency(refined, measured, weight, self.config.consistency_iterations)
+        if not self.training:
+            image = torch.lerp(first, image, self.config.share)
         return image if second is None else image * _gain(image, second)
 
     def _linear_images(

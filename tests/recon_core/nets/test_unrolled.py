@@ -8,6 +8,7 @@ from recon_core.fourier import fft, ifft
 from recon_core.masks import poisson_disc, random_lines
 from recon_core.nets.registry import build
 from recon_core.nets.undersampled import Undersampled, reconstruct
+from recon_core.noise_level import estimated_noise_std
 from recon_core.sense import wavelet_sense
 from recon_core.simulate import simulate_acquisition
 
@@ -35,6 +36,28 @@ def test_a_new_cascade_of_one_puts_the_samples_into_the_wavelet_image() -> None:
     kept = torch.where(slices.sampled[:, None], slices.kspace, coil_kspace)
     expected = (slices.coil_maps.conj() * ifft(kept, (-2, -1))).sum(1)
     torch.testing.assert_close(image, expected, rtol=0, atol=0.01 * float(expected.abs().max()))
+
+
+def test_the_share_is_between_the_wavelet_and_the_refined_image_but_not_in_training() -> None:
+    torch.manual_seed(0)
+    slices = scan(random_lines((48, 40), 3, n_calibration=10))[0].normalised()[0]
+    networks = {share: build("unrolled", SMALL | {"share": share}) for share in (0.0, 0.5, 1.0)}
+    for network in networks.values():
+        network.load_state_dict(networks[1.0].state_dict())
+    with torch.no_grad():
+        trained = [network.train()(slices) for network in networks.values()]
+        nothing, half, everything = (network.eval()(slices) for network in networks.values())
+    torch.testing.assert_close(half, (nothing + everything) / 2)
+    assert slices.coil_maps is not None
+    wavelets = wavelet_sense(
+        slices.kspace[0][:, None],
+        slices.coil_maps[0][:, None],
+        slices.sampled,
+        n_iterations=15,
+        noise_std=estimated_noise_std(slices.kspace, slices.sampled)[0],
+    )
+    torch.testing.assert_close(nothing, wavelets)
+    assert all(torch.equal(image, everything) for image in trained)
 
 
 def test_what_folds_in_is_explained_by_a_second_set_of_maps() -> None:
