@@ -1,6 +1,5 @@
 """Navigators into a low-rank tensor of heartbeat, breath and inversion time; readouts into its subspace."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -33,7 +32,7 @@ from recon_core.errors import InputError
 
 COUNTERS = ("phase", "set", "contrast")
 MIN_SINGULAR = 1e-4
-"""Share of the navigators' largest singular value below which one counts as none."""
+"""Share of the navigators' norm below which a singular value counts as none."""
 
 
 class MotionTensor:
@@ -163,12 +162,14 @@ class MotionTensor:
             contrast[:, inversion[kept]],
         )
         ranks = [min(rank, one.n_bins) for rank, one in zip(self._motion_ranks, bins, strict=True)]
-        n_above = int(torch.linalg.matrix_rank(tensor.flatten(1), rtol=MIN_SINGULAR))
-        rank = min(self._rank, n_above, math.prod(ranks) * len(contrast))
-        self._context.logger.info(
-            "temporal basis: rank %d over %s", rank, (*tensor.shape[1:-1], contrast.shape[1])
-        )
-        basis = tensor_basis(tensor, contrast, rank=rank, motion_ranks=ranks)
+        moving = (tensor - tensor.mean((1, 2), keepdim=True)).flatten(1)
+        n_moving = int(torch.linalg.matrix_rank(moving, atol=MIN_SINGULAR * float(tensor.norm()), rtol=0.0))
+        rank = min(self._rank, len(contrast) + n_moving)
+        self._context.logger.info("temporal basis: rank %d, %d of contrast", rank, len(contrast))
+        if rank > len(contrast):
+            basis = tensor_basis(tensor, contrast, rank=rank, motion_ranks=ranks)
+        else:
+            basis = _motionless([one.n_bins for one in bins], contrast)
         n_frames = bins[0].n_bins * bins[1].n_bins * contrast.shape[1]
         return TensorBasis(basis.core * n_frames**0.5, basis.factors)
 
@@ -179,6 +180,12 @@ class MotionTensor:
         rows = recovery_basis(sequence).rows[:, pulses.clamp(0, sequence.n_pulses - 1)]
         orthonormal: torch.Tensor = torch.linalg.qr(rows.mT).Q.mT
         return orthonormal.contiguous()
+
+
+def _motionless(n_bins: Sequence[int], contrast: torch.Tensor) -> TensorBasis:
+    """The contrast basis, the same in all bins."""
+    core = torch.eye(len(contrast)).reshape(len(contrast), 1, 1, len(contrast))
+    return TensorBasis(core, (*(torch.full((n, 1), n**-0.5) for n in n_bins), contrast.mT))
 
 
 def _electrocardiogram_beats(ecg: Sequence[ismrmrd.Waveform]) -> torch.Tensor:

@@ -36,7 +36,7 @@ class MultitaskingSubspace(Gadget, frozen=True):
     n_breaths: int = 6
     """Bins of the breath."""
     rank: int = 32
-    """Coefficients, at most: a scan without heartbeat has fewer."""
+    """Coefficients, at most, but as many as the contrast alone needs."""
     motion_ranks: tuple[int, int] = (10, 4)
     """Of the factors of heartbeat and breath, at most."""
     n_virtual: int = 48
