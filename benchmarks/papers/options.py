@@ -44,15 +44,15 @@ class Options:
         }
 
 
-def told(description: str | None, scale: float) -> Options:
-    """The options on the command line; without any, about twenty minutes on two cores."""
+def told(description: str | None, *, scale: float, matrix: int = 96) -> Options:
+    """The options on the command line, with the experiment's own defaults."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data", type=Path, help="folder of the images")
     parser.add_argument("out", type=Path, help="trained stages, for a second run to go on from; pictures")
     parser.add_argument("--scale", type=float, default=scale, help="batches for an epoch of the recipe")
-    parser.add_argument("--matrix", type=int, default=96)
+    parser.add_argument("--matrix", type=int, default=matrix)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="bf16-mixed")
     parser.add_argument("--workers", type=int, default=0)
