@@ -179,7 +179,8 @@ def _kept(blocks: Sequence[Readouts]) -> slice:
 
 def _recombined(blocks: Sequence[Readouts]) -> torch.Tensor:
     """`(coil, readout, sample)` with the coil matrix applied. Raises InputError where data are not finite."""
-    data = torch.from_numpy(np.concatenate([block.data[..., _kept(blocks)] for block in blocks]))
+    kept = _kept(blocks)  # once: there may be as many blocks as readouts
+    data = torch.from_numpy(np.concatenate([block.data[..., kept] for block in blocks]))
     is_finite = torch.isfinite(torch.view_as_real(data)).flatten(1).all(1)
     if not bool(is_finite.all()):
         counters = np.concatenate([block.headers["scan_counter"] for block in blocks])
@@ -195,4 +196,5 @@ def _recombined(blocks: Sequence[Readouts]) -> torch.Tensor:
 
 def _trajectory(blocks: Sequence[Readouts]) -> torch.Tensor:
     """`(readout, sample, dimension)`"""
-    return torch.from_numpy(np.concatenate([block.trajectory[:, _kept(blocks)] for block in blocks]))
+    kept = _kept(blocks)
+    return torch.from_numpy(np.concatenate([block.trajectory[:, kept] for block in blocks]))
