@@ -74,9 +74,11 @@ class MotionTensor:
         basis = self._basis(courses, nav_bins, nav_inversion, own.noise_std)
 
         kept = (bins[0].index != EXCLUDED) & (bins[1].index != EXCLUDED)
-        if float(kept.double().mean()) < 1:
-            share = 100 * (1 - float(kept.double().mean()))
-            notes.append(f"{share:.0f} % of the readouts left out: in irregular or incomplete heartbeats")
+        n_left_out = int((~kept).sum())
+        if n_left_out:
+            notes.append(
+                f"{n_left_out} of {len(kept)} readouts left out: in irregular or incomplete heartbeats"
+            )
         cells = bins[0].index[kept] * bins[1].n_bins + bins[1].index[kept]
         n_cells = bins[0].n_bins * bins[1].n_bins
         n_empty = n_cells - len(torch.unique(cells))

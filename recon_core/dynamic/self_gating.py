@@ -70,6 +70,11 @@ def motion_signal(
     components = _components(navigators, inversion_index)
     grid = torch.arange(float(times_s[0]), float(times_s[-1]), STEP_S, dtype=torch.float64)
     slow = _band_pass(at_times(components, times_s, grid.to(times_s.device)), (SLOWEST_HZ, FASTEST_HZ))
+    if not bool(slow.any()):
+        raise InputError(
+            "self-gating: expected navigators that change at the same inversion time, got a single recovery, "
+            "or no change; scan longer, or use a waveform"
+        )
     share, signal = _largest_share(slow, band_hz)
     if float(share) < MIN_BAND_SHARE:
         raise InputError(

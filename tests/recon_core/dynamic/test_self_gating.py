@@ -74,3 +74,10 @@ def test_r_waves_of_an_electrocardiogram_are_where_it_is_steepest() -> None:
     torch.testing.assert_close(r_waves(ecg, 0.0025), expected, rtol=0, atol=0.015)
     with pytest.raises(InputError, match="gate by navigators"):
         r_waves(torch.zeros(4, 1000), 0.0025)
+
+
+def test_a_single_recovery_which_contrast_explains_alone_is_refused() -> None:
+    navigators = torch.randn(400, 2, 8, generator=torch.Generator().manual_seed(0))
+    times_s = 0.01 * torch.arange(400, dtype=torch.float64)
+    with pytest.raises(InputError, match="got a single recovery"):
+        motion_signal(navigators, times_s, CARDIAC_HZ, inversion_index=torch.arange(400))
