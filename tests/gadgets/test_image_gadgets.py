@@ -14,6 +14,7 @@ from gadgets.encoding import Encoding
 from gadgets.gadget import Gadget
 from gadgets.image_type import ImageType
 from gadgets.name_series import NameSeries
+from gadgets.quantitative import quantitative_meta
 from gadgets.records import HEADER_DTYPE, ImageSeries
 from gadgets.scale_intensity import ScaleIntensity
 from gadgets.window import Window
@@ -164,3 +165,11 @@ def test_names_and_attributes() -> None:
         AddMeta(attributes={"Site": "here"}), replace(MAGNITUDE, meta={"Site": "there", "Kept": "1"})
     )
     assert marked.meta == {"Site": "here", "Kept": "1"}
+
+
+@pytest.mark.parametrize("gadget", [ScaleIntensity(), ImageType(part="phase")], ids=["scaled", "phase"])
+def test_a_quantitative_map_keeps_its_values(gadget: Gadget) -> None:
+    t1_map = replace(MAGNITUDE, meta=quantitative_meta("T1", "ms"))
+    assert result(gadget, t1_map) is t1_map
+    in_several_roles = replace(MAGNITUDE, meta={"DataRole": ["Image", "Quantitative"]})
+    assert result(gadget, in_several_roles) is in_several_roles
