@@ -26,7 +26,7 @@ def machine() -> dict[str, Any]:
     copy_s = min(_seconds(lambda: np.copyto(target, source)) for _ in range(5))
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "command": " ".join(["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
+        "command": " ".join(["python -m", _module(), *sys.argv[1:]]),
         "cores": os.cpu_count(),
         "processor": _processor(),
         "python": platform.python_version(),
@@ -56,6 +56,10 @@ def _seconds(work: Any, clock: Callable[[], float] = perf_counter) -> float:
     begin = clock()
     work()
     return clock() - begin
+
+
+def _module() -> str:
+    return ".".join(Path(sys.argv[0]).resolve().relative_to(RESULTS.parents[1]).with_suffix("").parts)
 
 
 def _processor() -> str:
