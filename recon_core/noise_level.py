@@ -60,8 +60,8 @@ def _estimated(kspace: torch.Tensor, sampled: torch.Tensor, calibration: torch.T
 def calibration_noise_std(calibration: torch.Tensor) -> torch.Tensor:
     """The level at which the smallest singular values of the patches are those of noise alone.
 
-    A tenth too high with eight coils and a fifth with four: the least of all dimensions are compared with the
-    least of those that signal leaves.
+    A tenth too high with eight coils and a fifth to a quarter with four: the least of all dimensions are
+    compared with the least of those that signal leaves.
 
     Args:
         calibration: `(coil, ky, kx)`, fully sampled.

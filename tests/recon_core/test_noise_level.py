@@ -28,11 +28,11 @@ def test_noise_in_the_periphery_is_found_to_a_tenth(sampled: torch.Tensor, std: 
 @pytest.mark.parametrize("sampled", [random_lines(SHAPE, 4), poisson_disc(SHAPE, 6)], ids=["lines", "points"])
 @pytest.mark.parametrize("std", [0.02, 0.05, 0.5])
 @pytest.mark.parametrize("n_coils", [4, 8, 16])
-def test_noise_of_several_coils_is_found_to_a_quarter(
+def test_noise_of_several_coils_is_found_to_three_tenths(
     sampled: torch.Tensor, std: float, n_coils: int
 ) -> None:
     kspace = (head_kspace(n_coils) + std * noise(n_coils, *SHAPE)) * sampled
-    assert float(estimated_noise_std(kspace, sampled)) == pytest.approx(std, rel=0.25)
+    assert float(estimated_noise_std(kspace, sampled)) == pytest.approx(std, rel=0.3)
 
 
 def test_signal_and_filters_in_the_periphery_do_not_matter() -> None:
