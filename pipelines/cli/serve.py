@@ -80,5 +80,6 @@ def serve(
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop(at_once=server.is_stopping))
-        threading.Thread(target=server.warm_up, name="warm-up", daemon=True).start()
+        # No daemon: torch aborts a process that ends while a thread of it is inside.
+        threading.Thread(target=server.warm_up, name="warm-up").start()
         server.serve_forever()
