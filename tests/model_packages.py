@@ -13,7 +13,7 @@ from recon_core.nets.registry import build
 
 NAMES = {
     "calibrated_cascade": "multicoil_cascade",
-    "d5c5": "universal_d5c5",
+    "d5c5": "universal_d5c5_distilled",
     "guided_cascade": "guided_cascade",
 }
 """What the recipes call the package of an architecture."""

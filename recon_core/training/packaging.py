@@ -123,12 +123,13 @@ def gated(ranges: Ranges, gate: Gate) -> Ranges:
     """The ranges that were seen, but for what the recipe says of the gate."""
     changes = msgspec.structs.asdict(gate)
     masks = changes.pop("masks") or ranges.masks
+    n_coils = changes.pop("n_coils") or ranges.n_coils
     wider = {}
     for name, interval in changes.items():
         if interval is not None and getattr(ranges, name) is not None:
             low, high = getattr(ranges, name)
             wider[name] = (min(low, interval[0]), max(high, interval[1]))
-    return msgspec.structs.replace(ranges, masks=masks, **wider)
+    return msgspec.structs.replace(ranges, masks=masks, n_coils=n_coils, **wider)
 
 
 def known_anatomies(recipe: TrainingRecipe, stage: Stage) -> tuple[str, ...]:

@@ -29,16 +29,17 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Gate(_Record, frozen=True, kw_only=True):
     """Where the gate of a package departs from what training saw; the recipe says in a comment why.
 
-    Intervals widen what was seen.
+    Intervals widen what was seen, but that of coils.
     """
 
     acceleration: Interval | None = None
     matrix: tuple[int, int] | None = None
-    n_coils: tuple[int, int] | None = None
     noise_level: Interval | None = None
     intensity: Interval | None = None
+    n_coils: tuple[int, int] | None = None
     masks: tuple[Pattern, ...] | None = None
-    """In place of all that were trained with: others may have turned out no better than the fallback."""
+    """As `n_coils` in place of all that were trained with: others may have turned out no better than the
+    fallback."""
 
 
 class Net(_Record, frozen=True, kw_only=True):

@@ -120,13 +120,13 @@ def test_warming_up_tells_of_models_that_are_not_there(
     models: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     network_package(models)
-    (models / "universal_d5c5").mkdir()
+    (models / "universal_d5c5_distilled").mkdir()
     caplog.set_level("INFO", "reconstream")
     with serving() as server:
         server.warm_up()
         images = sent(server)
     assert "model multicoil_cascade@1 is ready" in caplog.text
-    assert "universal_d5c5: expected model.safetensors" in caplog.text
+    assert "universal_d5c5_distilled: expected model.safetensors" in caplog.text
     assert images[0].meta[FALLBACK] == "false"
 
 
