@@ -1,5 +1,7 @@
 """The encodings of one scan, and what its readouts must keep to."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +22,21 @@ def counters_of(readouts: Readouts) -> npt.NDArray[np.uint16]:
     """`(readout, counter)` in the order of `COUNTER_NAMES`."""
     counters: npt.NDArray[np.uint16] = readouts.headers["idx"].view(_IDX_AS_ARRAY)
     return counters
+
+
+def by_image(readouts: Readouts, columns: Sequence[int]) -> Iterator[tuple[tuple[int, ...], Readouts]]:
+    """The readouts of each image, in the order in which images begin, with what tells it from others.
+
+    That is its counters in the `columns` of `counters_of`, then its encoding space.
+    """
+    keys = np.column_stack([counters_of(readouts)[:, columns], readouts.headers["encoding_space_ref"]])
+    if (keys == keys[0]).all():
+        yield tuple(keys[0].tolist()), readouts
+        return
+    _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    for number in np.argsort(first):
+        which = group.reshape(-1) == number
+        yield tuple(keys[first[number]].tolist()), readouts.select(which)
 
 
 class EncodingSpaces:

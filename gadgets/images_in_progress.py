@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from gadgets.calibration_lines import CalibrationLines, Key
-from gadgets.encoding_spaces import CALIBRATING, COUNTER_NAMES, EncodingSpaces, counters_of
+from gadgets.encoding_spaces import CALIBRATING, COUNTER_NAMES, EncodingSpaces, by_image, counters_of
 from gadgets.external_calibration import ExternalCalibration, keep_calibration
 from gadgets.gadget import Context
 from gadgets.kspace_buffer import KSpaceBuffer
@@ -67,7 +67,8 @@ class ImagesInProgress:
             if self._trigger is not None and len(readouts):
                 yield from self._triggered(readouts)
             if len(readouts):
-                self._sort(readouts)
+                for key, of_image in by_image(readouts, self._key_columns):
+                    self._put(key, of_image)
             if self._trigger is None:
                 yield from self._flagged_complete(run)
 
@@ -102,17 +103,6 @@ class ImagesInProgress:
         for start, stop in zip((0, *ends), (*ends, len(block)), strict=True):
             if start < stop:
                 yield block.select(slice(start, stop))
-
-    def _sort(self, readouts: Readouts) -> None:
-        counters = counters_of(readouts)
-        keys = np.column_stack([counters[:, self._key_columns], readouts.headers["encoding_space_ref"]])
-        if (keys == keys[0]).all():
-            self._put(tuple(keys[0].tolist()), readouts)
-            return
-        _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-        for number in np.argsort(first):
-            which = group.reshape(-1) == number
-            self._put(tuple(keys[first[number]].tolist()), readouts.select(which))
 
     def _put(self, key: Key, readouts: Readouts) -> None:
         """Readouts of one image, to its k-space, its calibration lines, or both."""

@@ -10,7 +10,7 @@ import torch
 
 from gadgets.calibration_lines import Key
 from gadgets.encoding import Encoding
-from gadgets.encoding_spaces import COUNTER_NAMES, EncodingSpaces, counters_of
+from gadgets.encoding_spaces import COUNTER_NAMES, EncodingSpaces, by_image, counters_of
 from gadgets.gadget import Context
 from gadgets.images_in_progress import (
     COMPLETING,
@@ -44,7 +44,8 @@ class NonCartesianInProgress:
             run = block.select(slice(start, stop))
             imaging = run.select(~run.flagged(*NOT_FOR_IMAGES))
             if len(imaging):
-                self._sort(imaging)
+                for key, of_image in by_image(imaging, self._key_columns):
+                    self._put(key, of_image)
             yield from self._flagged_complete(run.select(slice(len(run) - 1, None)))
 
     def finish(self) -> Iterator[NonCartesianKSpace]:
@@ -57,15 +58,6 @@ class NonCartesianInProgress:
                 "AccumulateNonCartesian: expected imaging readouts, got none; check that the scan was sent "
                 "whole"
             )
-
-    def _sort(self, readouts: Readouts) -> None:
-        keys = np.column_stack(
-            [counters_of(readouts)[:, self._key_columns], readouts.headers["encoding_space_ref"]]
-        )
-        _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-        for number in np.argsort(first):
-            which = group.reshape(-1) == number
-            self._put(tuple(keys[first[number]].tolist()), readouts.select(which))
 
     def _put(self, key: Key, readouts: Readouts) -> None:
         self._spaces.check(key[-1], readouts)
